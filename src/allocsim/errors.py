@@ -1,0 +1,25 @@
+"""The exceptions that allocsim raises on purpose.
+
+AllocsimError
+├── InputError       a file, option or specification that the user gave is wrong (exit code 2)
+└── SimulationError  the simulated program or policy did what a real one would die of
+"""
+
+
+class AllocsimError(Exception):
+    """Base of every error whose message is meant for the user; the command line shows no traceback."""
+
+
+class InputError(AllocsimError):
+    """The input is wrong: the message names file, line or row, what is wrong and what would be right."""
+
+
+class SimulationError(AllocsimError):
+    """A simulated access or system call that would kill a real program, or a policy that misbehaves.
+
+    Raised with plain arguments, because compiled code cannot format text: strings and integers,
+    which are shown joined, integers as hexadecimal addresses.
+    """
+
+    def __str__(self) -> str:
+        return " ".join(hex(part) if isinstance(part, int) else str(part) for part in self.args)
