@@ -1,0 +1,104 @@
+"""Builds the package's small C helpers with the user's own compiler, once, into a cache.
+
+The wheel carries C source only, so that installing needs no compiler and the helpers fit the C
+library of the machine that they run on. A helper is found in the cache by a hash of everything that
+it was made from: an edit, another compiler or other flags give another file, never a stale one.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from allocsim.errors import InputError
+
+COMPILERS = ("cc", "gcc", "clang")
+BASE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
+
+
+def cache_dir() -> Path:
+    """The folder of everything that can be rebuilt: $ALLOCSIM_CACHE, else ~/.cache/allocsim.
+
+    $XDG_CACHE_HOME is honoured. The folder is not created here.
+    """
+    if own := os.environ.get("ALLOCSIM_CACHE"):
+        return Path(own).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "allocsim"
+
+
+def build(source: Path, *, shared: bool = False, flags: Sequence[str] = ()) -> Path:
+    """Compile the C file `source` unless it is in the cache, and return the program or library.
+
+    `flags` come after the source on the command line, so they may name libraries (`-lpthread`).
+    Headers beside the source count as part of it. `shared` builds a shared library. Safe to call
+    from several processes at once. Raises `InputError` without a compiler, when compiling fails,
+    and when the cache cannot be written.
+    """
+    compiler = find_compiler()
+    options = [*BASE_FLAGS, *(["-shared", "-fPIC"] if shared else []), str(source), *flags]
+    target = _target(source, shared, _key(source, compiler, options))
+    if not target.is_file():
+        _compile(compiler, options, target)
+    return target
+
+
+def find_compiler() -> tuple[str, ...]:
+    """The compiler as a command: $CC (which may hold arguments), else the first of `COMPILERS`."""
+    if chosen := shlex.split(os.environ.get("CC", "")):
+        if shutil.which(chosen[0]) is None:
+            raise InputError(f"the compiler {chosen[0]!r}, named by CC, was not found")
+        return tuple(chosen)
+    for name in COMPILERS:
+        if shutil.which(name) is not None:
+            return (name,)
+    raise InputError(
+        "this command needs a C compiler, and none of cc, gcc, clang was found; "
+        "install one (Debian: apt install gcc libc6-dev) or set CC"
+    )
+
+
+@lru_cache
+def _identity(compiler: tuple[str, ...], path: str) -> str:
+    """What `compiler` says of itself; `path` is its resolved program, so a new PATH asks again."""
+    answer = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    return f"{compiler} {path} {answer.stdout}"
+
+
+def _key(source: Path, compiler: tuple[str, ...], options: Sequence[str]) -> str:
+    """A hash of the sources, options and compiler, whatever folder the source lies in."""
+    digest = hashlib.sha256(_identity(compiler, shutil.which(compiler[0]) or "").encode())
+    digest.update(repr([o for o in options if o != str(source)]).encode())
+    for file in [source, *sorted(source.parent.glob("*.h"))]:
+        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _target(source: Path, shared: bool, key: str) -> Path:
+    return cache_dir() / "built" / f"{source.stem}-{key}{'.so' if shared else ''}"
+
+
+def _compile(compiler: tuple[str, ...], options: Sequence[str], target: Path) -> None:
+    """Compile to a temporary name, then rename: a reader sees a whole file or none."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            made = Path(folder) / target.name
+            _run_compiler([*compiler, "-o", str(made), *options])
+            made.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"cannot write the cache folder {target.parent}: {error.strerror}; "
+            "set ALLOCSIM_CACHE to a folder that can be written"
+        ) from error
+
+
+def _run_compiler(command: list[str]) -> None:
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise InputError(f"{shlex.join(command)} failed:\n{answer.stderr.strip()}")
