@@ -1,0 +1,136 @@
+"""Runs a trace on the real C library: `replay` reports each op, `time_replay` only the time."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, Literal, Unpack, cast
+
+from allocsim.errors import AllocsimError
+from allocsim.ground_truth.opstream import OpStream, write_ops
+from allocsim.ground_truth.results import GroundTruth, read_ground_truth, read_summary
+from allocsim.ground_truth.start import Surroundings, Tunables, build_replayer, environment_of
+from allocsim.trace import TraceSource
+
+Writes = Literal["written", "none", "fill"]
+"""What the program does to a block that it got: write a byte in each page of the trace's `written`
+bytes, which is what the op's faults depend on; nothing; or write each of those bytes."""
+
+_NOT_PERMITTED = 3
+
+
+class ReplayError(AllocsimError):
+    """The replayer failed, or the C library stopped it: the message says at which op and why."""
+
+
+class ReplayNotPermitted(ReplayError):
+    """The system forbids what a faithful replay needs: a seccomp filter, or fixed addresses."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What replaying a trace took, from the first op to the last, reading of the ops left out.
+
+    cpu_ns: processor time of user and kernel together, whose split Linux only estimates.
+    """
+
+    ops: int
+    cpu_ns: int
+    wall_ns: int
+    minor_faults: int
+    major_faults: int
+
+
+def replay(
+    source: TraceSource | OpStream,
+    tunables: Tunables = None,
+    *,
+    writes: Writes = "written",
+    syscalls: bool = True,
+    **surroundings: Unpack[Surroundings],
+) -> GroundTruth:
+    """Make the calls of `source` for real and report what each did.
+
+    Threads run in lock-step, one op at a time in the order of the trace; a trace with several has
+    them all created before the first op, by a main thread that runs none. `syscalls` also reports
+    the allocator's own system calls. Raises ReplayError, InputError.
+    """
+    mode = "ops+syscalls" if syscalls else "ops"
+    with _results(source, tunables, mode, writes, surroundings) as folder:
+        return read_ground_truth(folder)
+
+
+def time_replay(
+    source: TraceSource | OpStream,
+    tunables: Tunables = None,
+    *,
+    writes: Writes = "written",
+    null: bool = False,
+    **surroundings: Unpack[Surroundings],
+) -> Timing:
+    """Make the calls of `source` for real, with nothing observed but the time of the whole.
+
+    `null` leaves the calls and writes out: what the replayer's loop itself takes, to be subtracted.
+    To time one trace several times, make it `packed` first. Raises ReplayError, InputError.
+    """
+    mode = "null" if null else "time"
+    with _results(source, tunables, mode, writes, surroundings) as folder:
+        summary = read_summary(folder)
+        return Timing(**{name: int(summary[name]) for name in Timing.__dataclass_fields__})
+
+
+@contextmanager
+def _results(
+    source: TraceSource | OpStream,
+    tunables: Tunables,
+    mode: str,
+    writes: Writes,
+    surroundings: Surroundings,
+) -> Iterator[Path]:
+    """A temporary folder with the results of one run of the replayer."""
+    program = build_replayer(surroundings.get("libc"))
+    huge_pages, cpus = surroundings.get("huge_pages", "system"), surroundings.get("cpus") or 0
+    sizes = [str(max(source.n_slots, 1)), str(source.n_threads)]
+    environment = environment_of(tunables, surroundings.get("environment"))
+    with TemporaryDirectory(prefix="allocsim-") as folder:
+        command = [str(program), mode, writes, huge_pages, str(cpus), *sizes, folder]
+        _run(command, environment, source, Path(folder) / "messages")
+        yield Path(folder)
+
+
+def _run(
+    command: list[str], environment: dict[str, str], source: TraceSource | OpStream, messages: Path
+) -> None:
+    """Run the replayer to its end; what it prints goes to the file `messages`."""
+    with messages.open("wb") as errors:
+        if isinstance(source, OpStream):
+            with source.path.open("rb") as ops:
+                ended = subprocess.run(command, env=environment, stdin=ops, stderr=errors)
+            status = ended.returncode
+        else:
+            status = _run_fed(command, environment, source, errors)
+    if status != 0:
+        _raise_failure(status, messages.read_text(errors="replace").strip())
+
+
+def _run_fed(
+    command: list[str], environment: dict[str, str], source: TraceSource, errors: BinaryIO
+) -> int:
+    """Run the replayer while feeding it the ops; its exit status."""
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=errors)
+    with process:
+        try:
+            # A replayer that stops reading has died, which its status tells.
+            with suppress(BrokenPipeError), cast(BinaryIO, process.stdin) as pipe:
+                write_ops(source, pipe)
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode
+
+
+def _raise_failure(status: int, messages: str) -> None:
+    kind = ReplayNotPermitted if status == _NOT_PERMITTED else ReplayError
+    raise kind(messages or f"the replayer ended with status {status}")

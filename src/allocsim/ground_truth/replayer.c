@@ -1,0 +1,360 @@
+/* Replays an op stream on the C library that it is linked with, and reports what that did.
+ *
+ * usage: replayer MODE WRITES HUGE_PAGES CPUS N_SLOTS N_THREADS FOLDER < ops
+ *   MODE        ops (report each op), ops+syscalls, time, null (time the loop without allocator)
+ *   WRITES      none, written (a byte in each page of `written`), fill (every byte of it)
+ *   HUGE_PAGES  system, never
+ *   CPUS        number of CPUs that the program may run on; 0: as it is
+ *   FOLDER      takes the results; docs/ground_truth.md lists the files
+ *
+ * Nothing here may disturb what is observed: all memory is in one far mapping, all system calls
+ * are raw, libraries and stacks are touched before the first op, addresses are not randomised.
+ * Several threads run in lock-step: one op at a time, each on its own thread, in stream order.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "far_memory.h"
+#include "files.h"
+#include "prefault.h"
+#include "run_ops.h"
+#include "syscall_log.h"
+
+enum mode { REPORT, TIME, NULL_LOOP };
+
+static struct {
+    enum mode mode;
+    enum writes writes;
+    int log_syscalls;
+    int without_huge_pages;
+    uint64_t cpus;
+    uint64_t n_slots;
+    uint64_t n_threads;
+} options;
+
+static struct {
+    uint64_t next, filled; /* place in the batch and its length */
+    uint64_t done_before;  /* ops of earlier batches */
+    int address_file, fault_file;
+} stream;
+
+static struct {
+    uint64_t cpu_ns, wall_ns, minor_faults, major_faults;
+} spent;
+
+/* ---- clocks and counters ---- */
+
+static uint64_t clock_ns(clockid_t clock) {
+    struct timespec now;
+    RAW(SYS_clock_gettime, clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t minor_faults_of(int who) {
+    struct rusage usage;
+    RAW(SYS_getrusage, who, &usage);
+    return (uint64_t)usage.ru_minflt;
+}
+
+/* Add (sign +1) or take away (-1) the counters' present values. */
+static void add_counters(uint64_t sign) {
+    struct rusage usage;
+    RAW(SYS_getrusage, RUSAGE_SELF, &usage);
+    spent.minor_faults += sign * (uint64_t)usage.ru_minflt;
+    spent.major_faults += sign * (uint64_t)usage.ru_majflt;
+    spent.wall_ns += sign * clock_ns(CLOCK_MONOTONIC);
+    spent.cpu_ns += sign * clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static void start_counting(void) { add_counters((uint64_t)-1); }
+static void stop_counting(void) { add_counters(1); }
+
+/* ---- batches: read ops, write reports ---- */
+
+static void write_reports(void) {
+    if (options.mode != REPORT) return;
+    write_all(stream.address_file, far.addresses, stream.next * sizeof *far.addresses);
+    write_all(stream.fault_file, far.faults, stream.next * sizeof *far.faults);
+}
+
+/* Get the next batch, with the counters stopped; 0 at the end, where they stay so. */
+static int refill(void) {
+    if (stream.filled) stop_counting();
+    write_reports();
+    stream.done_before += stream.next;
+    stream.next = 0;
+    stream.filled = read_all(0, far.batch, sizeof(struct op) * BATCH_OPS) / sizeof(struct op);
+    if (stream.filled) start_counting();
+    return stream.filled != 0;
+}
+
+/* ---- loops: each runs ops of one thread until the batch ends or another thread is due ---- */
+
+static int is_due(int32_t thread) {
+    return stream.next < stream.filled && thread_of(&far.batch[stream.next]) == thread;
+}
+
+/* An op's faults: those of its call and those of the program's writes after it. */
+static void run_reported(int32_t thread) {
+    uint64_t before = minor_faults_of(RUSAGE_THREAD);
+    syscall_log.thread = thread;
+    for (; is_due(thread); stream.next++) {
+        uint64_t i = stream.next;
+        syscall_log.op = (int64_t)(stream.done_before + i);
+        far.addresses[i] = run_op(&far.batch[i], options.writes);
+        uint64_t after = minor_faults_of(RUSAGE_THREAD);
+        far.faults[i] = (uint32_t)(after - before);
+        before = after;
+    }
+}
+
+#define TIMED_LOOP(name, action)                                                               \
+    static void name(int32_t thread) {                                                         \
+        const struct op *op = &far.batch[stream.next], *end = &far.batch[stream.filled];        \
+        for (; op < end && thread_of(op) == thread; op++) action;                              \
+        stream.next = (uint64_t)(op - far.batch);                                              \
+    }
+
+TIMED_LOOP(run_writing_nothing, run_op(op, WRITE_NOTHING))
+TIMED_LOOP(run_writing_pages, run_op(op, WRITE_PAGES))
+TIMED_LOOP(run_writing_all, run_op(op, WRITE_ALL))
+TIMED_LOOP(run_null, run_nothing(op))
+
+static void run_due(int32_t thread) {
+    if (options.mode == REPORT) run_reported(thread);
+    else if (options.mode == NULL_LOOP) run_null(thread);
+    else if (options.writes == WRITE_NOTHING) run_writing_nothing(thread);
+    else if (options.writes == WRITE_PAGES) run_writing_pages(thread);
+    else run_writing_all(thread);
+}
+
+/* ---- threads in lock-step ---- */
+
+static void open_gate(uint64_t gate) {
+    __atomic_store_n(&far.gates[gate].open, 1, __ATOMIC_RELEASE);
+    RAW(SYS_futex, &far.gates[gate].open, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static void pass_gate(uint64_t gate) {
+    int32_t *word = &far.gates[gate].open;
+    while (!__atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE))
+        RAW(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0);
+}
+
+/* The main thread's gate comes after those of the trace's threads. */
+static uint64_t main_gate(void) { return options.n_threads; }
+
+static void *run_thread(void *number) {
+    uint64_t thread = (uint64_t)number;
+    use_signal_stack(thread);
+    prefault_stack();
+    open_gate(main_gate());
+    for (;;) {
+        pass_gate(thread);
+        do run_due((int32_t)thread); while (stream.next == stream.filled && refill());
+        open_gate(stream.filled ? (uint64_t)thread_of(&far.batch[stream.next]) : main_gate());
+    }
+    return NULL;
+}
+
+/* One after the other, each up to its gate, so that creation is the same in every run. */
+static void create_threads(void) {
+    for (uint64_t thread = 0; thread < options.n_threads; thread++) {
+        pthread_t unused;
+        int error = pthread_create(&unused, NULL, run_thread, (void *)thread);
+        if (error) fail(STATUS_FAILED, "pthread_create", error);
+        pass_gate(main_gate());
+    }
+}
+
+static void run_stream(void) {
+    if (!refill()) return;
+    if (options.n_threads > 1) {
+        open_gate((uint64_t)thread_of(&far.batch[0]));
+        pass_gate(main_gate());
+    } else {
+        do run_due(0); while (refill());
+    }
+}
+
+/* ---- the process as it should be ---- */
+
+enum { USUAL_STACK_BYTES = 8 << 20 };
+
+/* Set the usual limit on stacks, on which the mmap area's place and threads' stacks depend; 0 if
+ * it was set already. */
+static int set_stack_limit(void) {
+    struct rlimit limit;
+    RAW(SYS_getrlimit, RLIMIT_STACK, &limit);
+    rlim_t wanted = limit.rlim_max < USUAL_STACK_BYTES ? limit.rlim_max : USUAL_STACK_BYTES;
+    if (limit.rlim_cur == wanted) return 0;
+    limit.rlim_cur = wanted;
+    checked(RAW(SYS_setrlimit, RLIMIT_STACK, &limit), "stack limit");
+    return 1;
+}
+
+/* Switch address randomisation off; 0 if it is off already. */
+static int stop_randomisation(void) {
+    long persona = RAW(SYS_personality, 0xffffffff);
+    if (persona & ADDR_NO_RANDOMIZE) return 0;
+    long refused = RAW(SYS_personality, persona | ADDR_NO_RANDOMIZE);
+    if (!is_error(refused)) return 1;
+    if (options.mode == REPORT)
+        fail(STATUS_NOT_PERMITTED, "address randomisation cannot be switched off here", refused);
+    return 0;
+}
+
+/* Start again, with all else the same, unless addresses are fixed as they should be. */
+static void fix_addresses(char **arguments) {
+    int changed = set_stack_limit() | stop_randomisation();
+    if (changed) fail(STATUS_FAILED, "exec", RAW(SYS_execve, "/proc/self/exe", arguments, environ));
+}
+
+enum { CPU_WORDS = 128 };
+
+static uint64_t get_cpus(uint64_t *mask) {
+    long bytes = checked(RAW(SYS_sched_getaffinity, 0, sizeof(uint64_t) * CPU_WORDS, mask), "affinity");
+    uint64_t n = 0;
+    for (long i = 0; i < bytes / 8; i++) n += (uint64_t)__builtin_popcountll(mask[i]);
+    return n;
+}
+
+static uint64_t count_cpus(void) {
+    uint64_t mask[CPU_WORDS] = {0};
+    return get_cpus(mask);
+}
+
+/* Keep the first `wanted` CPUs of those allowed. */
+static void restrict_cpus(uint64_t wanted) {
+    uint64_t mask[CPU_WORDS] = {0}, n = get_cpus(mask);
+    if (wanted > n) fail(STATUS_FAILED, "fewer CPUs here than asked for", (long)n);
+    for (int i = CPU_WORDS - 1; i >= 0; i--)
+        for (int bit = 63; bit >= 0 && n > wanted; bit--)
+            if (mask[i] >> bit & 1) mask[i] &= ~(1ul << bit), n--;
+    checked(RAW(SYS_sched_setaffinity, 0, sizeof mask, mask), "affinity");
+}
+
+/* ---- results ---- */
+
+/* As <malloc.h> declares it since glibc 2.33; other libraries may lack it. */
+struct mallinfo2_fields {
+    size_t value[10];
+};
+extern struct mallinfo2_fields allocsim_mallinfo2(void) __asm__("mallinfo2") __attribute__((weak));
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
+static char *append_line(char *end, const char *name, uint64_t value) {
+    end = append_text(end, name);
+    *end++ = ' ';
+    end = append_number(end, value);
+    *end++ = '\n';
+    return end;
+}
+
+static char *append_mallinfo2(char *end) {
+    static const char *const names[10] = {"arena", "ordblks", "smblks", "hblks", "hblkhd",
+                                          "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"};
+    if (!allocsim_mallinfo2) return end;
+    struct mallinfo2_fields info = allocsim_mallinfo2();
+    for (int i = 0; i < 10; i++) {
+        end = append_text(end, "mallinfo2.");
+        end = append_line(end, names[i], info.value[i]);
+    }
+    return end;
+}
+
+static char *append_summary(char *end, uint64_t start_brk) {
+    end = append_line(end, "ops", stream.done_before);
+    end = append_line(end, "cpu_ns", spent.cpu_ns);
+    end = append_line(end, "wall_ns", spent.wall_ns);
+    end = append_line(end, "minor_faults", spent.minor_faults);
+    end = append_line(end, "major_faults", spent.major_faults);
+    end = append_line(end, "start_brk", start_brk);
+    end = append_line(end, "end_brk", (uint64_t)RAW(SYS_brk, 0));
+    end = append_line(end, "cpus", count_cpus());
+    end = append_line(end, "far_bytes", far.length);
+    end = append_text(end, "libc ");
+    end = append_text(end, gnu_get_libc_version ? gnu_get_libc_version() : "unknown");
+    *end++ = '\n';
+    return append_mallinfo2(end);
+}
+
+static void write_summary(uint64_t start_brk) {
+    int file = create_file("summary");
+    char *end = append_summary(far.text, start_brk);
+    write_all(file, far.text, (uint64_t)(end - far.text));
+}
+
+/* ---- start ---- */
+
+/* Tell which op broke the heap; glibc itself has told what it saw. */
+static void on_crash(int signal, siginfo_t *info, void *context) {
+    (void)info, (void)context;
+    char text[96], *end = append_text(text, "replay died at op ");
+    end = append_number(end, stream.done_before + stream.next);
+    end = append_text(end, " of signal ");
+    end = append_number(end, (uint64_t)signal);
+    *append_text(end, "\n") = 0;
+    say(text);
+    leave(STATUS_CRASHED);
+}
+
+/* The place of `text` in a list that ends with NULL. */
+static int choice(const char *text, const char *const *names) {
+    for (int i = 0; names[i]; i++)
+        if (same_text(text, names[i])) return i;
+    fail(STATUS_FAILED, text, EINVAL);
+    return -1;
+}
+
+static void parse_arguments(int n, char **arguments) {
+    static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", NULL};
+    static const char *const writes[] = {"none", "written", "fill", NULL};
+    static const char *const huge_pages[] = {"system", "never", NULL};
+    if (n != 8) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
+    int mode = choice(arguments[1], modes);
+    options.log_syscalls = mode == 3;
+    options.mode = mode == 3 ? REPORT : (enum mode)mode;
+    options.writes = (enum writes)choice(arguments[2], writes);
+    options.without_huge_pages = choice(arguments[3], huge_pages);
+    options.cpus = parse_number(arguments[4]);
+    options.n_slots = parse_number(arguments[5]);
+    options.n_threads = parse_number(arguments[6]);
+    output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[7], O_RDONLY | O_DIRECTORY), arguments[7]);
+}
+
+/* Everything up to the first op. */
+static void prepare(void) {
+    if (options.without_huge_pages) RAW(SYS_prctl, PR_SET_THP_DISABLE, 1);
+    if (options.cpus) restrict_cpus(options.cpus);
+    checked(map_far_memory(options.n_slots, options.n_threads), "mapping of the replayer's memory");
+    use_signal_stack(options.n_threads);
+    handle_signal(SIGSEGV, on_crash);
+    handle_signal(SIGBUS, on_crash);
+    handle_signal(SIGABRT, on_crash);
+    stream.address_file = create_file("addresses");
+    stream.fault_file = create_file("faults");
+    if (options.log_syscalls) start_syscall_log();
+    prefault_program();
+    if (options.n_threads > 1) create_threads();
+    save_copy("/proc/self/smaps", "start.smaps");
+}
+
+int main(int n, char **arguments) {
+    parse_arguments(n, arguments);
+    fix_addresses(arguments);
+    prepare();
+    uint64_t start_brk = (uint64_t)RAW(SYS_brk, 0);
+    run_stream();
+    syscall_log.on = 0;
+    if (options.log_syscalls) flush_syscall_log();
+    save_copy("/proc/self/smaps", "end.smaps");
+    write_summary(start_brk);
+    leave(0);
+}

@@ -1,0 +1,133 @@
+/* One op of the stream, made for real.
+ *
+ * `run_op` is inlined with constant arguments into one loop per kind of run, so that a timed loop
+ * holds nothing that it does not need.
+ */
+#ifndef ALLOCSIM_RUN_OPS_H
+#define ALLOCSIM_RUN_OPS_H
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "far_memory.h"
+
+/* The numbers of allocsim.trace.Op. */
+enum kind { MALLOC, CALLOC, REALLOC, ALIGNED_ALLOC, FREE, TOUCH, READ, MARK, MMAP, MUNMAP, MREMAP, MADVISE };
+
+/* What the program does to a block that it got: nothing, one byte in each page, every byte. */
+enum writes { WRITE_NOTHING, WRITE_PAGES, WRITE_ALL };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE enum kind kind_of(const struct op *op) { return (enum kind)(op->kind_and_thread & 255); }
+INLINE int32_t thread_of(const struct op *op) { return (int32_t)(op->kind_and_thread >> 8); }
+
+INLINE void write_each_page(uintptr_t start, int64_t bytes) {
+    if (bytes <= 0) return;
+    uintptr_t end = start + (uint64_t)bytes;
+    *(volatile char *)start = 1;
+    for (uintptr_t at = (start | (PAGE_BYTES - 1)) + 1; at < end; at += PAGE_BYTES)
+        *(volatile char *)at = 1;
+}
+
+INLINE void read_each_page(uintptr_t start, int64_t bytes) {
+    if (bytes <= 0) return;
+    uintptr_t end = start + (uint64_t)bytes;
+    (void)*(volatile char *)start;
+    for (uintptr_t at = (start | (PAGE_BYTES - 1)) + 1; at < end; at += PAGE_BYTES)
+        (void)*(volatile char *)at;
+}
+
+INLINE void program_writes(uintptr_t start, int64_t bytes, enum writes writes) {
+    if (start == 0 || writes == WRITE_NOTHING) return;
+    if (writes == WRITE_ALL)
+        memset((void *)start, 1, (size_t)bytes);
+    else
+        write_each_page(start, bytes);
+}
+
+/* A failed realloc leaves the block as it was; one to 0 bytes has freed it. */
+INLINE uintptr_t run_realloc(uintptr_t *slot, size_t size) {
+    uintptr_t address = (uintptr_t)realloc((void *)*slot, size);
+    if (address || size == 0) *slot = address;
+    return address;
+}
+
+INLINE uintptr_t run_allocation(const struct op *op, uintptr_t *slot) {
+    size_t size = (size_t)op->size;
+    switch (kind_of(op)) {
+    case MALLOC: return *slot = (uintptr_t)malloc(size);
+    case CALLOC: return *slot = (uintptr_t)calloc(1, size);
+    case REALLOC: return run_realloc(slot, size);
+    default: return *slot = (uintptr_t)memalign((size_t)op->detail, size);
+    }
+}
+
+/* The program's own mappings, by raw calls, so that they are not reported as the allocator's. */
+
+static uintptr_t run_mmap(const struct op *op, uintptr_t *slot, struct mapping *mapping) {
+    uint64_t length = whole_pages((uint64_t)op->size);
+    long flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    long result = RAW(SYS_mmap, 0, op->size, op->detail, flags, -1, 0);
+    *mapping = (struct mapping){0, length, length};
+    return *slot = is_error(result) ? 0 : (uintptr_t)result;
+}
+
+static uintptr_t run_mremap(const struct op *op, uintptr_t *slot, struct mapping *mapping) {
+    uint64_t old = mapping->end - mapping->start, new = whole_pages((uint64_t)op->size);
+    long result = RAW(SYS_mremap, *slot + mapping->start, old, op->size, op->detail);
+    if (is_error(result)) return 0;
+    *slot = (uintptr_t)result - mapping->start;
+    *mapping = (struct mapping){mapping->start, mapping->start + new, new};
+    return (uintptr_t)result;
+}
+
+static void run_munmap(const struct op *op, uintptr_t *slot, struct mapping *mapping) {
+    uint64_t first = (uint64_t)op->extent, last = first + whole_pages((uint64_t)op->size);
+    if (is_error(RAW(SYS_munmap, *slot + first, op->size))) return;
+    mapping->left -= last - first;
+    if (first == mapping->start) mapping->start = last;
+    else if (last == mapping->end) mapping->end = first;
+    if (mapping->left == 0) *slot = 0;
+}
+
+static __attribute__((noinline)) uintptr_t run_mapping_op(const struct op *op) {
+    uintptr_t *slot = &far.slots[op->object];
+    struct mapping *mapping = &far.mappings[op->object];
+    if (kind_of(op) == MMAP) return run_mmap(op, slot, mapping);
+    if (*slot == 0) return 0; /* its mmap failed */
+    if (kind_of(op) == MREMAP) return run_mremap(op, slot, mapping);
+    if (kind_of(op) == MUNMAP) run_munmap(op, slot, mapping);
+    if (kind_of(op) == MADVISE) RAW(SYS_madvise, *slot + (uint64_t)op->extent, op->size, op->detail);
+    return 0;
+}
+
+/* Make one op, with the program's writes; the address returned, 0 where none is. */
+INLINE uintptr_t run_op(const struct op *op, enum writes writes) {
+    uintptr_t *slot = &far.slots[op->object];
+    enum kind kind = kind_of(op);
+    if (kind <= ALIGNED_ALLOC) {
+        uintptr_t address = run_allocation(op, slot);
+        program_writes(address, op->extent, writes);
+        return address;
+    }
+    if (kind == FREE) {
+        free((void *)*slot);
+        *slot = 0;
+    } else if (kind == TOUCH) {
+        if (*slot) write_each_page(*slot + (uint64_t)op->extent, op->size);
+    } else if (kind == READ) {
+        if (*slot) read_each_page(*slot + (uint64_t)op->extent, op->size);
+    } else if (kind != MARK) {
+        return run_mapping_op(op);
+    }
+    return 0;
+}
+
+/* What remains of an op when no allocator is called: its decoding and its slot. */
+INLINE void run_nothing(const struct op *op) {
+    *(volatile uintptr_t *)&far.slots[op->object] = kind_of(op) == FREE ? 0 : (uintptr_t)op->size;
+}
+
+#endif
