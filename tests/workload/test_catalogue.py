@@ -1,0 +1,76 @@
+import pytest
+
+from allocsim.errors import InputError
+from allocsim.trace import Op, Trace, write_trace
+from allocsim.workload import (
+    Recorded,
+    Synthetic,
+    load_workload,
+    open_workload,
+    workload_identity,
+    workload_names,
+)
+
+SPEC = 'ops = 100\n[sizes]\ndistribution = "choice"\nsizes = [64]\n'
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    path = tmp_path / "real.parquet"
+    ops = Trace.of(op=[Op.MALLOC, Op.FREE] * 50, object=[0] * 100, size=[8, 0] * 50)
+    write_trace(path, ops)
+    return path
+
+
+@pytest.mark.parametrize("name", ["churn", "large_buffers", "ramp", "server"])
+def test_shipped_workloads_are_found_by_name_and_run(name):
+    assert name in workload_names()
+    source = load_workload(name, seed=1)
+    assert sum(len(batch) for batch in source.batches()) == source.n_ops
+
+
+def test_a_path_is_taken_from_the_base(tmp_path, recorded):
+    (tmp_path / "mine.toml").write_text(SPEC)
+    assert load_workload("mine.toml", base=tmp_path).n_ops == 100
+    assert load_workload("real.parquet", base=tmp_path).n_ops == 100
+
+
+def test_a_workload_file_may_take_the_head_of_a_trace_beside_it(tmp_path, recorded):
+    (tmp_path / "head.toml").write_text('trace = "real.parquet"\nops = 30\n')
+    source = load_workload(str(tmp_path / "head.toml"))
+    ops = Trace.concatenate(source.batches(batch_ops=7))
+    assert source.n_ops == len(ops) == 30
+    whole = Trace.concatenate(load_workload(str(recorded)).batches())
+    assert ops.content_hash() == whole[:30].content_hash()
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"unknown workload 'chrun'.*did you mean 'churn'\?"):
+        load_workload("chrun")
+
+
+def test_a_missing_file_is_refused_with_its_place(tmp_path):
+    with pytest.raises(InputError, match=r"no workload file .*absent\.toml"):
+        load_workload("absent.toml", base=tmp_path)
+    (tmp_path / "head.toml").write_text('ops = 3\ntrace = "absent.parquet"\n')
+    with pytest.raises(InputError, match=r"head\.toml:2: trace: no workload file"):
+        load_workload("head.toml", base=tmp_path)
+
+
+def test_identity_follows_the_ops_and_nothing_else(recorded):
+    spec = Synthetic.model_validate({"sizes": {"distribution": "choice", "sizes": [64]}})
+    other = spec.model_copy(update={"ops": 7})
+    told = spec.model_copy(update={"description": "the same ops"})
+    assert workload_identity(spec, 1) == workload_identity(told, 1)
+    assert len({workload_identity(s, seed) for s in (spec, other) for seed in (1, 2)}) == 4
+    trace = Recorded(trace=str(recorded))
+    assert workload_identity(trace, 1) == workload_identity(trace, 2)
+    assert workload_identity(trace, 1) != workload_identity(trace.model_copy(update={"ops": 5}), 1)
+
+
+def test_a_renamed_trace_is_the_same_workload(recorded, tmp_path):
+    copy = tmp_path / "copy.parquet"
+    copy.write_bytes(recorded.read_bytes())
+    first, second = Recorded(trace=str(recorded)), Recorded(trace=str(copy))
+    assert workload_identity(first, 1) == workload_identity(second, 1)
+    assert open_workload(second, 1).n_ops == 100
