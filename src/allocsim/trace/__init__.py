@@ -7,6 +7,7 @@ from allocsim.trace.columns import Trace, TraceSource
 from allocsim.trace.files import TraceFile, open_trace
 from allocsim.trace.ops import ALLOCATIONS, BATCH_OPS, COLUMNS, Op
 from allocsim.trace.provenance import Provenance
+from allocsim.trace.validate import Validator, validated
 from allocsim.trace.writer import TraceWriter, write_trace
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "TraceFile",
     "TraceSource",
     "TraceWriter",
+    "Validator",
     "open_trace",
+    "validated",
     "write_trace",
 ]

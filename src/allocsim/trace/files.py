@@ -1,5 +1,6 @@
 """Reading trace files: streamed, and trusting nothing that they say."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -92,8 +93,10 @@ class TraceFile:
         """Run `action`; whatever Arrow or the system says becomes an InputError with the file."""
         try:
             return action()
-        except FileNotFoundError:
-            raise InputError(f"{self.path}: there is no such file") from None
+        except InputError:
+            raise
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+            raise InputError(f"{self.path}: cannot read: {os.strerror(error.errno or 0)}") from None
         except (OSError, ValueError, KeyError, MemoryError, NotImplementedError) as error:
             reason = _first_line(error)
             raise InputError(f"{self.path}: not a sound trace file: {reason}") from error

@@ -1,22 +1,20 @@
-"""Writing trace files: streamed, all or nothing."""
+"""Writing trace files: streamed, checked, all or nothing."""
 
 import contextlib
-import os
-import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from allocsim.errors import AllocsimError, InputError
+from allocsim.errors import InputError
+from allocsim.trace.atomic import AtomicFile
 from allocsim.trace.columns import Trace, TraceSource
 from allocsim.trace.content_hash import ContentHash
-from allocsim.trace.ops import BATCH_OPS
 from allocsim.trace.provenance import Provenance
 from allocsim.trace.schema import DELTA_COLUMNS, METADATA_KEY, SCHEMA, Description, to_stored
+from allocsim.trace.validate import Validator
 
 ROW_GROUP_OPS = 2**18
 """Ops compressed together: bounds the writer's memory to some 20 MB."""
@@ -28,26 +26,34 @@ class TraceWriter:
     The file appears under its name when the writer closes without an error; before that, and
     after a failure such as a full disk, nothing is there (or the older file still is). Set
     `provenance` anew at any time before the end, for figures known only then. Batches may have
-    any length. Raises AllocsimError when the file cannot be written.
+    any length. Ops are checked as by `validated`; pass a `validator` whose messages name where
+    they come from. Raises InputError for ops that make no sense, AllocsimError when the disk
+    fails.
 
     >>> with TraceWriter("run.parquet", Provenance(program="demo")) as writer:
     ...     writer.append(Trace.of(op=[0, 4], object=[0, 0], size=[100, 0]))
     """
 
-    def __init__(self, path: str | Path, provenance: Provenance | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | Path,
+        provenance: Provenance | None = None,
+        *,
+        validator: Validator | None = None,
+    ) -> None:
         self.provenance = provenance or Provenance()
         self.n_ops = self.n_slots = self.n_threads = 0
         self._hash = ContentHash()
+        self._validator = validator or Validator(str(path))
         self._pending: list[pa.RecordBatch] = []
         self._pending_ops = 0
-        _check_target(self.path)
-        name = f".{self.path.name}.{secrets.token_hex(4)}.tmp"
-        self._temporary = self.path.with_name(name)
-        self._file = self._attempt(lambda: _open_parquet(self._temporary))
+        self._target = AtomicFile(path)
+        with self._target.writing():
+            self._file = _open_parquet(self._target.temporary)
 
     def append(self, trace: Trace) -> None:
         """Add the next ops."""
+        self._validator.check(trace)
         columns = trace.columns()
         self._hash.update(columns)
         self.n_ops += len(trace)
@@ -64,15 +70,20 @@ class TraceWriter:
         description = Description(
             self.n_ops, self.n_slots, self.n_threads, self._hash.text(), self.provenance
         )
-        self._file.add_key_value_metadata({METADATA_KEY: description.to_json()})
-        self._attempt(self._file.close)
-        self._attempt(lambda: self._temporary.replace(self.path))
+        try:
+            description.check_sizes(self.n_ops)
+        except ValueError as error:
+            raise InputError(f"{self._validator.name}: {error}; number from 0") from None
+        with self._target.writing():
+            self._file.add_key_value_metadata({METADATA_KEY: description.to_json()})
+            self._file.close()
+        self._target.commit()
 
     def discard(self) -> None:
         """Give up: nothing stays on disk."""
         with contextlib.suppress(OSError):  # a full disk fails once more here
             self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._target.discard()
 
     def __enter__(self) -> "TraceWriter":
         return self
@@ -93,19 +104,8 @@ class TraceWriter:
         """Write the pending ops as row groups of `ROW_GROUP_OPS`."""
         table = pa.Table.from_batches(self._pending, SCHEMA)
         self._pending, self._pending_ops = [], 0
-        if table.num_rows:
-            self._attempt(lambda: self._file.write_table(table, row_group_size=ROW_GROUP_OPS))
-
-    def _attempt(self, action: Callable[[], Any]) -> Any:
-        """Run `action`; what the disk says becomes an AllocsimError, and nothing stays behind."""
-        try:
-            return action()
-        except OSError as error:
-            self._temporary.unlink(missing_ok=True)
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise AllocsimError(
-                f"{self.path}: cannot write the trace: {reason}; of {self.n_ops} ops nothing was kept"
-            ) from error
+        with self._target.writing():
+            self._file.write_table(table, row_group_size=ROW_GROUP_OPS)
 
 
 def write_trace(
@@ -115,7 +115,7 @@ def write_trace(
 
     The provenance is the source's unless given.
     """
-    batches = source if isinstance(source, Iterable) else source.batches(BATCH_OPS)
+    batches = source if isinstance(source, Iterable) else source.batches()
     if provenance is None:
         provenance = getattr(source, "provenance", None)
     with TraceWriter(path, provenance) as writer:
@@ -123,20 +123,12 @@ def write_trace(
             writer.append(batch)
 
 
-def _check_target(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not an ordinary file; name a file to write the trace to")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; create it first")
-
-
 def _open_parquet(path: Path) -> pq.ParquetWriter:
-    stored = SCHEMA.names
     return pq.ParquetWriter(
         path,
         SCHEMA,
         compression="zstd",
-        use_dictionary=[name for name in stored if name not in DELTA_COLUMNS],
+        use_dictionary=[name for name in SCHEMA.names if name not in DELTA_COLUMNS],
         column_encoding=dict.fromkeys(DELTA_COLUMNS, "DELTA_BINARY_PACKED"),
         write_statistics=False,
         store_schema=False,
