@@ -1,0 +1,21 @@
+"""Components: classes whose state is declared and flat, so one source runs interpreted or compiled."""
+
+from allocsim.component.base import Component, host, inline, variant
+from allocsim.component.fields import Array, Param, Part, Parts, PerThread, Pool, Ref
+from allocsim.component.native import ctz, ilog2
+
+__all__ = [
+    "Array",
+    "Component",
+    "Param",
+    "Part",
+    "Parts",
+    "PerThread",
+    "Pool",
+    "Ref",
+    "ctz",
+    "host",
+    "ilog2",
+    "inline",
+    "variant",
+]

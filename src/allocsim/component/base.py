@@ -1,0 +1,241 @@
+"""Component: an ordinary Python class whose declared state lies in one flat record.
+
+The root component owns a NumPy record; parts are sub-records at fixed offsets, so a whole policy with
+kernel and heap is one block of memory that compiled code reaches by address. Interpreted, scalars are
+plain attributes (copied to and from the record around each compiled call) and arrays are memoryviews
+of the record itself, so both modes work on the same state.
+"""
+
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from allocsim.component.fields import (
+    Array,
+    Param,
+    Part,
+    Parts,
+    PerThread,
+    Pool,
+    Ref,
+    declared,
+    is_constant,
+)
+from allocsim.errors import InputError
+
+
+def inline(method: Callable) -> Callable:
+    """Mark a small method that compiled code shall inline wherever it is called."""
+    method.inlined = True  # type: ignore[attr-defined]
+    return method
+
+
+def host(method: Callable) -> Callable:
+    """Mark a method that is never compiled: it may use all of Python."""
+    method.host_only = True  # type: ignore[attr-defined]
+    return method
+
+
+class Component:
+    """Base of everything that simulates: state declared as class attributes, methods in plain Python.
+
+    See `allocsim.component.fields` for the declarations. `setup(self)`, if defined, runs once after
+    the whole tree exists. Every method is also known as `<Class>_<method>`: that is what a
+    `super().<method>(…)` call becomes when compiled.
+    """
+
+    _fields: ClassVar[dict[str, Any]] = {}
+    _constants: ClassVar[dict[str, int | float]] = {}
+
+    def __init_subclass__(cls) -> None:
+        own = dict(vars(cls))
+        cls._fields = _inherited(cls, "_fields") | declared(own.items())
+        cls._constants = _inherited(cls, "_constants") | {
+            k: v for k, v in own.items() if is_constant(k, v)
+        }
+        for name, value in own.items():
+            if inspect.isfunction(value) and not name.startswith("__"):
+                setattr(cls, f"{cls.__name__}_{name}", value)
+
+    def __init__(self, _record: np.ndarray | None = None, _up: Any = None, **values: Any) -> None:
+        cls = type(self)
+        self._record = np.zeros(1, cls.record_dtype()) if _record is None else _record
+        self._up, self._backing, self._scalars = _up, [], []
+        self._parts: list[Component] = []
+        for name, declaration in cls._fields.items():
+            self._place(name, declaration, values)
+        if values:
+            raise InputError(f"{cls.__name__} has no parameter {', '.join(map(repr, values))}")
+        if _up is None:
+            self._wire()
+            self._start()
+
+    # ---- the tree
+    def _place(self, name: str, declaration: Any, values: dict[str, Any]) -> None:
+        """Create one declared piece of state from its declaration and, if given, its value."""
+        match declaration:
+            case Pool():
+                backing, n = declaration.reserve()
+                self._backing.append(backing)
+                setattr(self, name, memoryview(backing).cast(_format(declaration.dtype)))
+                address = np.frombuffer(backing, np.uint8, 1).ctypes.data
+                self._record[f"at_{name}"], self._record[f"len_{name}"] = address, n
+            case Array():
+                setattr(self, name, memoryview(self._record[name][0]))
+            case Part():
+                given = declaration.params | values.pop(name, {})
+                self._place_parts(name, declaration, given)
+            case Ref():
+                pass
+            case Param():
+                given = values.pop(name, declaration.default)
+                setattr(self, name, declaration.checked(name, given))
+                self._scalars.append(name)
+            case _:
+                setattr(self, name, type(declaration)(values.pop(name, declaration)))
+                self._scalars.append(name)
+
+    def _place_parts(self, name: str, declaration: Part, given: dict[str, Any]) -> None:
+        stored = stored_name(name, declaration)
+        parts = [
+            declaration.cls(_record=self._record[stored][:, i], _up=self, **given)
+            for i in range(declaration.n)
+        ]
+        self._parts += parts
+        single = not isinstance(declaration, (Parts, PerThread))
+        setattr(self, stored, parts[0] if single else parts)
+
+    def _wire(self) -> None:
+        """Resolve the references of the whole tree, outwards by name."""
+        for name, declaration in self._fields.items():
+            if isinstance(declaration, Ref):
+                target = self._find(name, declaration)
+                setattr(self, name, target)
+                self._record[f"at_{name}"] = target._record.ctypes.data
+        for part in self._parts:
+            part._wire()
+            part._up = None  # no cycles: memory goes back to the host when the root is dropped
+
+    def _find(self, name: str, ref: Ref) -> "Component":
+        owner = self._up
+        while owner is not None and ref.name and ref.name not in owner._fields:
+            owner = owner._up
+        if owner is None:
+            raise InputError(
+                f"{type(self).__name__}.{name}: no enclosing component has a part {ref.name!r}"
+            )
+        return getattr(owner, ref.name) if ref.name else owner
+
+    def _start(self) -> None:
+        for part in self._parts:
+            part._start()
+        if hasattr(self, "setup"):
+            self.setup()
+
+    # ---- what a class declares
+    @classmethod
+    def parameters(cls) -> dict[str, Param]:
+        """The parameters that a user may set, by name."""
+        return {k: v for k, v in cls._fields.items() if isinstance(v, Param)}
+
+    @classmethod
+    def methods(cls) -> dict[str, Callable]:
+        """The methods that are compiled: all but those of Component itself and those marked @host."""
+        return {
+            name: method
+            for name, method in inspect.getmembers(cls, inspect.isfunction)
+            if not name.startswith("__")
+            and method.__module__ != __name__
+            and not hasattr(method, "host_only")
+        }
+
+    @classmethod
+    def tree(cls) -> Iterator[type["Component"]]:
+        """This class and the classes of all its parts, outermost first."""
+        yield cls
+        for declaration in cls._fields.values():
+            if isinstance(declaration, Part):
+                yield from declaration.cls.tree()
+
+    @classmethod
+    def record_dtype(cls) -> np.dtype:
+        """The layout of the record: scalars and addresses 8 bytes each, arrays and parts in place."""
+        layout: list[tuple] = []
+        for name, declaration in cls._fields.items():
+            match declaration:
+                case Pool():
+                    layout += [(f"at_{name}", "i8"), (f"len_{name}", "i8")]
+                case Ref():
+                    layout.append((f"at_{name}", "i8"))
+                case Array():
+                    layout.append((name, declaration.dtype, (declaration.n,)))
+                case Part():
+                    stored = stored_name(name, declaration)
+                    layout.append((stored, declaration.cls.record_dtype(), (declaration.n,)))
+                case _:
+                    layout.append((name, scalar_dtype(declaration)))
+        return np.dtype(layout or [("nothing", "i8")], align=True)
+
+    # ---- running
+    def push(self) -> None:
+        """Copy the scalars of the whole tree from Python attributes into the record."""
+        for name in self._scalars:
+            self._record[name] = getattr(self, name)
+        for part in self._parts:
+            part.push()
+
+    def pull(self) -> None:
+        """Copy the scalars of the whole tree from the record back into Python attributes."""
+        for name in self._scalars:
+            setattr(self, name, self._record[name][0].item())
+        for part in self._parts:
+            part.pull()
+
+    def run(self, method: str, *arguments: Any, compiled: bool = False) -> Any:
+        """`self.method(*arguments)`, interpreted or compiled; arguments are integers and NumPy arrays.
+
+        Compiled, it raises `allocsim.component.NotCompilable` if the tree cannot be compiled.
+        """
+        if not compiled:
+            views = [memoryview(a) if isinstance(a, np.ndarray) else a for a in arguments]
+            return getattr(self, method)(*views)
+        from allocsim.component.compiler import entry
+
+        call = entry(type(self), method, arguments)
+        self.push()
+        try:
+            return call(self._record.ctypes.data, *arguments)
+        finally:
+            self.pull()
+
+
+def stored_name(name: str, declaration: Part) -> str:
+    """The name under which parts lie in the record and on the instance."""
+    return f"each_{name}" if isinstance(declaration, PerThread) else name
+
+
+def scalar_dtype(declaration: Any) -> str:
+    """The record's type for a scalar: 64-bit integer or float."""
+    default = declaration.default if isinstance(declaration, Param) else declaration
+    return "f8" if isinstance(default, float) else "i8"
+
+
+def variant(cls: type[Component], name: str, **attributes: Any) -> type[Component]:
+    """A subclass of `cls` with some declarations replaced, in the same module (so that it compiles)."""
+    return types.new_class(
+        name, (cls,), {}, lambda ns: ns.update(attributes, __module__=cls.__module__)
+    )
+
+
+def _inherited(cls: type, what: str) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for base in reversed(cls.__mro__[1:]):
+        merged |= vars(base).get(what, {})
+    return merged
+
+
+def _format(dtype: str) -> str:
+    return {"i8": "q", "i4": "i", "u1": "B", "i1": "b"}[dtype]

@@ -1,0 +1,281 @@
+"""Compiled mode: numba types for component records, and entry points cached on disk.
+
+Each component class, at each place in a tree, becomes a numba record type of its own, with its methods
+attached by `overload_method` and constants, pools and references by `overload_attribute`. The entry
+point takes the address of the root's record; nothing is converted or copied on the way in.
+
+Leans on these semi-internal parts of numba: `types.Record` as a base class, `models.RecordModel`,
+`jit_options` of `overload_method`, and `Dispatcher.compile`; tests/component/test_numba_parts.py
+holds one smoke test for each.
+"""
+
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, types
+from numba.extending import (
+    intrinsic,
+    models,
+    overload_attribute,
+    overload_method,
+    register_jitable,
+    register_model,
+)
+
+from allocsim.cbuild import cache_dir
+from allocsim.component import native
+from allocsim.component.base import Component, stored_name
+from allocsim.component.fields import Array, Part, Parts, PerThread, Pool, Ref
+from allocsim.component.source import compilable, key
+from allocsim.errors import AllocsimError
+
+_INLINE = {"forceinline": True, "boundscheck": True}
+_CALLED = {"boundscheck": True}
+
+native.register()
+
+
+class NotCompilable(AllocsimError):
+    """A component tree that numba refuses; the message names method, line and reason."""
+
+
+_record_types: dict[tuple[type, ...], Any] = {}
+_entries: dict[tuple, Callable] = {}
+_refused: dict[type, NotCompilable] = {}
+_jitable: set[Callable] = set(native.NATIVE)
+
+
+# ---------------------------------------------------------------------------------- types
+def record_type(cls: type[Component], up: tuple[type[Component], ...] = ()) -> Any:
+    """The numba type of `cls` below the enclosing classes `up`, with everything attached to it."""
+    path = (*up, cls)
+    if path in _record_types:
+        return _record_types[path]
+
+    def typeof(self: Any, name: str) -> Any:
+        if name not in self.fields:
+            raise numba.errors.NumbaAttributeError(
+                f"{cls.__name__} has no field or method {name!r}"
+            )
+        return self.fields[name].type
+
+    kind = type(f"{cls.__name__}Record", (types.Record,), {"typeof": typeof})
+    register_model(kind)(models.RecordModel)
+    made = kind(_members(cls, path), cls.record_dtype().itemsize, True)
+    made.name = ".".join(c.__name__ for c in path)  # records compare by name, so it is the path
+    _record_types[path] = made
+    made.at = _pointer_cast(made)
+    _attach(cls, kind, path)
+    return made
+
+
+def _members(cls: type[Component], path: tuple[type[Component], ...]) -> list[tuple[str, dict]]:
+    layout = cls.record_dtype().fields or {}
+    declared = {stored_name(k, v) if isinstance(v, Part) else k: v for k, v in cls._fields.items()}
+    members = []
+    for name, (dtype, offset, *_) in layout.items():
+        match declared.get(name):
+            case Part() as part:
+                kind = record_type(part.cls, path)
+                if isinstance(part, (Parts, PerThread)):
+                    kind = types.NestedArray(kind, (part.n,))
+            case Array(item, n):
+                kind = types.NestedArray(numba.from_dtype(np.dtype(item)), (n,))
+            case _:
+                kind = numba.from_dtype(dtype)
+        members.append((name, {"type": kind, "offset": offset}))
+    return members
+
+
+def _pointer_cast(target: Any) -> Any:
+    @intrinsic
+    def at(context: Any, address: Any) -> Any:
+        def cast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return target(types.int64), cast
+
+    return at
+
+
+def _attach(cls: type[Component], kind: type, path: tuple[type[Component], ...]) -> None:
+    for name, method in cls.methods().items():
+        _make_jitable(method)
+        options = _INLINE if hasattr(method, "inlined") else _CALLED
+        template = _template(name, method, compilable(cls, method))
+        overload_method(kind, name, jit_options=options)(template)
+    for name, value in cls._constants.items():
+        _attribute(kind, name, _constant(int(value) if isinstance(value, int) else value))
+    for name, declaration in cls._fields.items():
+        match declaration:
+            case Pool(dtype):
+                _attribute(kind, name, _pool_view(name, dtype))
+            case PerThread():
+                _attribute(kind, name, _generated(f"return self.each_{name}[self.thread]", {}))
+            case Ref(target):
+                _attach_ref(kind, name, target, path)
+
+
+def _template(name: str, method: Callable, body: Callable) -> Callable:
+    """What overload_method wants: a function of the method's own signature that returns the body."""
+    arguments = ", ".join(inspect.signature(method).parameters)
+    namespace: dict[str, Any] = {"body": body}
+    exec(f"def {name}({arguments}): return body", namespace)
+    namespace[name].__defaults__ = method.__defaults__
+    return namespace[name]
+
+
+def _attribute(kind: type, name: str, getter: Callable) -> None:
+    overload_attribute(kind, name)(lambda self: getter)
+
+
+def _constant(value: int | float) -> Callable:
+    return lambda self: value
+
+
+def _generated(body: str, namespace: dict[str, Any]) -> Callable:
+    exec(f"def get(self): {body}", namespace)
+    return namespace["get"]
+
+
+def _pool_view(name: str, dtype: str) -> Callable:
+    item = numba.from_dtype(np.dtype(dtype))
+    namespace = {"carray": carray, "pointer": _pointer_cast(types.CPointer(item))}
+    return _generated(f"return carray(pointer(self.at_{name}), (self.len_{name},))", namespace)
+
+
+def _attach_ref(kind: type, name: str, target: str, path: tuple[type[Component], ...]) -> None:
+    up = path[:-1]
+    depth = len(up)
+    while target and depth and target not in up[depth - 1]._fields:
+        depth -= 1
+
+    def template(self: Any) -> Callable:  # resolved when first used: the target may not exist yet
+        owner = up[depth - 1]
+        if target:
+            kind = record_type(owner._fields[target].cls, up[:depth])
+        else:
+            kind = record_type(owner, up[: depth - 1])
+        return _generated(f"return at(self.at_{name})", {"at": kind.at})
+
+    overload_attribute(kind, name)(template)
+
+
+def _make_jitable(function: Callable) -> None:
+    """Make the plain functions that a method uses callable from compiled code."""
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if inspect.isfunction(value) and value not in _jitable:
+            _jitable.add(value)
+            _make_jitable(value)
+            register_jitable(value)
+
+
+# ---------------------------------------------------------------------------------- entries
+def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Callable:
+    """The compiled `cls.method`, as a function of (record address, *arguments).
+
+    Compiled on first use and cached on disk under a hash of the whole tree (`allocsim.component.key`).
+    Raises NotCompilable, naming method and line, when numba refuses the tree.
+    """
+    if cls in _refused:
+        raise _refused[cls]
+    signature = (types.int64, *map(numba.typeof, arguments))
+    if (cls, method, signature) not in _entries:
+        module = _entry_module(cls, method, len(arguments))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                module.entry.compile(signature)
+        except numba.errors.NumbaError as error:
+            _refused[cls] = NotCompilable(_explain(cls, str(error)))
+            raise _refused[cls] from None
+        _entries[cls, method, signature] = module.entry
+    return _entries[cls, method, signature]
+
+
+def is_cached(cls: type[Component], method: str) -> bool:
+    """Whether the machine code of `cls.method` is already on disk or in this process."""
+    name = _entry_name(cls, method)
+    return any((cache_dir() / "compiled" / "__pycache__").glob(f"{name}.entry*.nbc"))
+
+
+@cache
+def _entry_name(cls: type[Component], method: str) -> str:
+    return f"{cls.__name__}_{method}_{key(cls)}"
+
+
+def _entry_module(cls: type[Component], method: str, n_arguments: int) -> ModuleType:
+    """The module that holds the entry point: a file of its own, for numba's cache to sit beside."""
+    name = _entry_name(cls, method)
+    if name in sys.modules:
+        return sys.modules[name]
+    path = cache_dir() / "compiled" / f"{name}.py"
+    if not path.exists():
+        _write_entry(path, method, n_arguments)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    module.at = record_type(cls).at  # type: ignore[attr-defined]
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    return module
+
+
+def _write_entry(path: Path, method: str, n_arguments: int) -> None:
+    arguments = "".join(f", a{i}" for i in range(n_arguments))
+    text = (
+        "from numba import njit\n\n\n"
+        "@njit(cache=True, nogil=True)\n"
+        f"def entry(address{arguments}):\n    return at(address).{method}({arguments[2:]})\n"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+# ---------------------------------------------------------------------------------- refusals
+def _explain(cls: type[Component], text: str) -> str:
+    """The innermost method and line that numba stopped at, and its reason, from its long message."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    spans = _spans(cls)
+    where, said = cls.__name__, text
+    for place in re.finditer(r'File "([^"]+)", line (\d+)', text):  # the innermost comes first
+        name, line = Path(place[1]).name, int(place[2])
+        inside = [m for f, first, last, m in spans if f == name and first <= line < last]
+        if inside:
+            where, said = f"{inside[0]} ({name}:{line})", text[: place.start()]
+            break
+    return f"{cls.__name__} cannot be compiled: {where}: {_reason(said)}"
+
+
+def _spans(cls: type[Component]) -> list[tuple[str, int, int, str]]:
+    spans = []
+    for component in cls.tree():
+        for method in component.methods().values():
+            lines, first = inspect.getsourcelines(method)
+            file = Path(method.__code__.co_filename).name
+            spans.append((file, first, first + len(lines), method.__qualname__))
+    return spans
+
+
+def _reason(said: str) -> str:
+    lines = [x.strip() for x in said.splitlines() if x.strip()]
+    lines = [x for x in lines if not x.startswith(("Failed in", "During:"))]
+    named = [x.split("Error: ", 1)[1] for x in lines if "Error: " in x and "Failed in" not in x]
+    telling = re.compile(
+        r"Unknown|has no|not support|nsupported|Undecided|annot |not defined|Invalid|No impl|unify"
+    )
+    return (named or [x for x in lines if telling.search(x)] or lines or ["unknown reason"])[-1]

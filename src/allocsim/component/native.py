@@ -1,0 +1,103 @@
+"""Small helpers with one meaning and two bodies: fast interpreted, fast compiled.
+
+Interpreted they work on memoryviews and Python integers, compiled on arrays and 64-bit integers.
+Positions and counts are in elements. Each pair is tested against the other.
+"""
+
+_ZEROS = memoryview(bytes(1 << 20)).cast("q")
+
+
+def ctz(x):
+    """Number of trailing zero bits of x > 0."""
+    return (x & -x).bit_length() - 1
+
+
+def ilog2(x):
+    """Floor of the base-2 logarithm of x > 0."""
+    return x.bit_length() - 1
+
+
+def wrap(x):
+    """x as a signed 64-bit integer, as it is in a register."""
+    return ((x + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
+
+
+def zero(words, start, n):
+    """Set words[start : start + n] (64-bit) to 0."""
+    step = len(_ZEROS)
+    while n > step:
+        words[start : start + step] = _ZEROS
+        start += step
+        n -= step
+    words[start : start + n] = _ZEROS[:n]
+
+
+def move(array, source, target, n):
+    """Copy n elements inside one array; the ranges may overlap."""
+    array[target : target + n] = (
+        bytes(array[source : source + n])
+        if array.itemsize == 1
+        else memoryview(bytes(array[source : source + n])).cast(array.format)
+    )
+
+
+def fill(states, start, n, value):
+    """Set states[start : start + n] (one byte each) to value."""
+    states[start : start + n] = bytes([value]) * n
+
+
+def find(states, start, stop, value):
+    """First position in [start, stop) whose state is `value`, or stop."""
+    at = bytes(states[start:stop]).find(value)
+    return stop if at < 0 else start + at
+
+
+def count(states, start, stop, value):
+    """How many states in [start, stop) are `value`."""
+    return bytes(states[start:stop]).count(value)
+
+
+NATIVE = (ctz, ilog2, wrap, zero, move, fill, find, count)
+
+
+def register() -> None:
+    """Give numba the compiled bodies; called once, before anything is compiled."""
+    import numpy as np
+    from numba.cpython.unsafe.numbers import leading_zeros, trailing_zeros
+    from numba.extending import overload
+
+    def zero_compiled(words, start, n):
+        for i in range(start, start + n):
+            words[i] = 0
+
+    def move_compiled(array, source, target, n):
+        if target < source:
+            for i in range(n):
+                array[target + i] = array[source + i]
+        else:
+            for i in range(n - 1, -1, -1):
+                array[target + i] = array[source + i]
+
+    def fill_compiled(states, start, n, value):
+        for i in range(start, start + n):
+            states[i] = value
+
+    def find_compiled(states, start, stop, value):
+        while start < stop and states[start] != value:
+            start += 1
+        return start
+
+    def count_compiled(states, start, stop, value):
+        n = 0
+        for i in range(start, stop):
+            n += states[i] == value
+        return n
+
+    overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))
+    overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))
+    overload(wrap)(lambda x: lambda x: np.int64(x))
+    overload(zero)(lambda words, start, n: zero_compiled)
+    overload(move)(lambda array, source, target, n: move_compiled)
+    overload(fill)(lambda states, start, n, value: fill_compiled)
+    overload(find)(lambda states, start, stop, value: find_compiled)
+    overload(count)(lambda states, start, stop, value: count_compiled)

@@ -1,0 +1,157 @@
+"""Method sources: rewritten where compiled code needs it, and hashed for the cache.
+
+Two rewrites, made on the syntax tree so that file and line numbers stay right:
+`super().name(…)` becomes `self.<Base>_name(…)`, and every `while` loop counts its rounds, so that an
+endless loop in somebody's policy is an error instead of a process that never returns.
+"""
+
+import ast
+import copy
+import hashlib
+import inspect
+import platform
+import textwrap
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from allocsim.component import base, fields, native
+from allocsim.component.base import Component
+from allocsim.errors import SimulationError
+
+MAX_ROUNDS = 1 << 31
+"""Rounds that the loops of one call may make before it is taken for endless."""
+
+_SCALARS = (int, float, str, tuple)
+
+
+class _Rewrite(ast.NodeTransformer):
+    """The two rewrites; `base_of` names the class that `super().name` means, or is None."""
+
+    def __init__(self, base_of: Callable[[str], str] | None, counted: bool) -> None:
+        self.base_of, self.counted, self.loops = base_of, counted, 0
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        match node.func:
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super"), args=[]), attr=name):
+                if self.base_of is not None:
+                    node.func.value = ast.copy_location(ast.Name("self", ast.Load()), node)
+                    node.func.attr = f"{self.base_of(name)}_{name}"
+        return node
+
+    def visit_While(self, node: ast.While) -> ast.AST:
+        self.generic_visit(node)
+        if not self.counted:
+            return node
+        self.loops += 1
+        check = ast.parse(
+            f"_rounds += 1\nif _rounds > {MAX_ROUNDS}: raise _Endless('a loop that does not end')"
+        ).body
+        node.body = check + node.body
+        for added in check:
+            for part in ast.walk(added):
+                ast.copy_location(part, node)
+        return node
+
+
+@cache
+def tree_of(method: Callable) -> ast.FunctionDef:
+    """The method's syntax tree, with the line numbers of its file."""
+    lines, first = inspect.getsourcelines(method)
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, first - 1)
+    function = tree.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    return function
+
+
+def compilable(cls: type[Component], method: Callable) -> Callable:
+    """`method` of `cls`, rewritten for compilation (see the module's text)."""
+    function = copy.deepcopy(tree_of(method))
+    free = method.__code__.co_freevars
+    base_of = None
+    if "__class__" in free:
+        defined_in = method.__closure__[free.index("__class__")].cell_contents  # type: ignore[index]
+        below = cls.__mro__[cls.__mro__.index(defined_in) + 1 :]
+        base_of = lambda name: next(c.__name__ for c in below if name in vars(c))  # noqa: E731
+    rewrite = _Rewrite(base_of, counted=not hasattr(method, "uncounted"))
+    function = rewrite.visit(function)
+    if rewrite.loops:
+        start = ast.parse("_rounds = 0").body[0]
+        for part in ast.walk(start):
+            ast.copy_location(part, function)
+        function.body.insert(0, start)
+    return _made(function, method)
+
+
+def _made(function: ast.FunctionDef, method: Callable) -> Callable:
+    function.decorator_list = []
+    module = ast.Module([function], [])
+    namespace = dict(method.__globals__) | {"_Endless": SimulationError}
+    exec(compile(module, method.__code__.co_filename, "exec"), namespace)
+    made = namespace[method.__name__]
+    made.__defaults__ = method.__defaults__
+    return made
+
+
+def key(cls: type[Component]) -> str:
+    """A hash of everything that can change the compiled code of a component tree.
+
+    Sources of all methods and of the functions that they use, constants, layouts, versions, and this
+    package itself: a stale cache would be a wrong result.
+    """
+    digest = hashlib.sha256()
+    for word in _environment():
+        digest.update(word.encode())
+    seen: set[Callable] = set()
+    for component in cls.tree():
+        digest.update(_declaration(component).encode())
+        for name, method in sorted(component.methods().items()):
+            digest.update(name.encode())
+            _add(method, digest, seen)
+    return digest.hexdigest()[:24]
+
+
+@cache
+def _environment() -> tuple[str, ...]:
+    import numba
+
+    from allocsim.component import compiler
+
+    own = tuple(inspect.getsource(m) for m in (base, fields, native, compiler))
+    own += (inspect.getsource(inspect.getmodule(_environment)),)  # type: ignore[arg-type]
+    return (numba.__version__, np.__version__, platform.python_version(), platform.machine(), *own)
+
+
+def _declaration(component: type[Component]) -> str:
+    refs = [(k, v.name) for k, v in component._fields.items() if isinstance(v, fields.Ref)]
+    pools = [(k, v.dtype) for k, v in component._fields.items() if isinstance(v, fields.Pool)]
+    inherits = [c.__name__ for c in component.__mro__]
+    return repr((inherits, component._constants, component.record_dtype().descr, refs, pools))
+
+
+def _add(function: Callable, digest: Any, seen: set[Callable]) -> None:
+    """Add a function's source and, through it, whatever global it names."""
+    if function in seen:
+        return
+    seen.add(function)
+    digest.update(ast.unparse(tree_of(function)).encode())
+    digest.update(repr(function.__defaults__).encode())
+    for name in sorted(_names(function)):
+        value = function.__globals__.get(name)
+        if inspect.isfunction(value):
+            _add(value, digest, seen)
+        elif isinstance(value, _SCALARS):
+            digest.update(f"{name}={value!r}".encode())
+        elif isinstance(value, np.ndarray):
+            digest.update(name.encode() + value.tobytes())
+        elif inspect.isclass(value) or inspect.ismodule(value):
+            numbers = [(k, int(v)) for k, v in vars(value).items() if isinstance(v, int)]
+            digest.update(f"{name}={sorted(numbers)!r}".encode())
+
+
+def _names(function: Callable) -> set[str]:
+    return {n.id for n in ast.walk(tree_of(function)) if isinstance(n, ast.Name)}

@@ -1,0 +1,212 @@
+"""Drives a policy through a trace's operations: the loop that runs compiled."""
+
+from typing import Any
+
+from allocsim.component import Component, Part, Pool, variant
+from allocsim.errors import SimulationError
+from allocsim.kernel.costs import Event
+from allocsim.policy import Policy
+from allocsim.trace import Op
+
+MAX_SLOTS = 1 << 30
+MAX_THREADS = 64
+
+# The operations as plain integers, which the loop compares fastest in both modes.
+MALLOC, CALLOC, REALLOC = int(Op.MALLOC), int(Op.CALLOC), int(Op.REALLOC)
+ALIGNED_ALLOC, FREE = int(Op.ALIGNED_ALLOC), int(Op.FREE)
+TOUCH, READ, MARK = int(Op.TOUCH), int(Op.READ), int(Op.MARK)
+MMAP, MUNMAP, MREMAP, MADVISE = int(Op.MMAP), int(Op.MUNMAP), int(Op.MREMAP), int(Op.MADVISE)
+CALL = int(Event.CALL)
+
+
+class Driver(Component):
+    """The program's side: which object lies where, and what the program does with it.
+
+    `address` and `size` are indexed by object slot. `live_bytes` counts the requests of live blocks;
+    the program's own mappings are not part of it. With `writing` 0 the program writes nothing.
+    """
+
+    policy = Part(Policy)
+    address = Pool("i8", MAX_SLOTS)
+    size = Pool("i8", MAX_SLOTS)
+    thread_ps = Pool("i8", MAX_THREADS)  # each thread's clock while another one runs
+    effect_ps = 0  # start of the latest operation: a recorded trace keeps its order of effects
+    n_ops = 0
+    live_bytes = 0
+    live_objects = 0
+    peak_live_bytes = 0
+    live_at_peak_resident_bytes = 0
+    seen_peak_pages = 0
+    failed = 0  # requests that the policy could not serve
+    own_mapped_bytes = 0  # by the program's own mmap
+    writing = 1
+
+    def drive(
+        self, ops, threads, objects, sizes, alignments, written, offsets, args, thinks,
+        addresses, faults, start, stop,
+    ):  # fmt: skip
+        """Run operations start..stop of the columns; returns stop.
+
+        `addresses` and `faults`, if not empty, receive each operation's returned address (0 where
+        there is none) and its minor faults, the program's own writes included.
+        """
+        policy = self.policy
+        kernel = policy.kernel
+        thinking = len(thinks) > 0
+        reporting = len(addresses) > 0
+        i = start
+        while i < stop:
+            kernel.op = self.n_ops
+            before = kernel.minor_faults
+            if threads[i] != policy.thread:
+                self.switch(threads[i])
+            if thinking:
+                kernel.clock_ps += thinks[i] * 1000
+            op = ops[i]
+            slot = objects[i]
+            if op == MALLOC:
+                kernel.counts[CALL] += 1
+                at = policy.malloc(sizes[i])
+                self.placed(slot, at, sizes[i], written[i])
+            elif op == FREE:
+                at = 0
+                kernel.counts[CALL] += 1
+                block = self.address[slot]
+                self.live_bytes -= self.size[slot]
+                self.address[slot] = 0
+                self.size[slot] = 0
+                if block != 0:
+                    self.live_objects -= 1
+                    policy.free(block)
+            else:
+                at = self.other(op, slot, sizes[i], alignments[i], written[i], offsets[i], args[i])
+            if kernel.peak_resident_pages != self.seen_peak_pages:
+                self.seen_peak_pages = kernel.peak_resident_pages
+                self.live_at_peak_resident_bytes = self.live_bytes
+            if reporting:
+                addresses[i] = at
+                faults[i] = kernel.minor_faults - before
+            self.n_ops += 1
+            i += 1
+        return i
+
+    def placed(self, slot, at, size, written):
+        """The policy served a request: note the object, and let the program write to it."""
+        if at == 0:
+            self.failed += 1
+            return
+        self.address[slot] = at
+        self.size[slot] = size
+        self.live_objects += 1
+        self.live_bytes += size
+        if self.live_bytes > self.peak_live_bytes:
+            self.peak_live_bytes = self.live_bytes
+        if written > 0 and self.writing:
+            self.policy.kernel.touch(at, min(written, size))
+
+    def other(self, op, slot, size, alignment, written, offset, arg):
+        """Every operation but malloc and free; returns the address that the call gave."""
+        policy = self.policy
+        if op == CALLOC:
+            policy.kernel.counts[CALL] += 1
+            at = policy.calloc(size)
+            self.placed(slot, at, size, written)
+        elif op == REALLOC:
+            policy.kernel.counts[CALL] += 1
+            at = self.reallocate(slot, size, written)
+        elif op == ALIGNED_ALLOC:
+            policy.kernel.counts[CALL] += 1
+            at = policy.aligned_alloc(alignment, size)
+            self.placed(slot, at, size, written)
+        else:
+            at = self.access(op, slot, size, offset, arg)
+        return at
+
+    def reallocate(self, slot, size, written):
+        """realloc, with C's special cases: of nothing it is malloc, to nothing it is free."""
+        old = self.address[slot]
+        old_size = self.size[slot]
+        if old == 0:
+            at = self.policy.malloc(size)
+            self.placed(slot, at, size, written)
+            return at
+        if size > 0:
+            at = self.policy.realloc(old, size)
+            if at == 0:
+                self.failed += 1
+                return 0
+        else:
+            at = 0
+            self.policy.free(old)
+        self.live_bytes -= old_size
+        self.live_objects -= 1
+        self.address[slot] = 0
+        self.size[slot] = 0
+        if size > 0:
+            self.placed(slot, at, size, written)
+        return at
+
+    def access(self, op, slot, size, offset, arg):
+        """The program's own doings: touch, read, marks and mappings of its own."""
+        kernel = self.policy.kernel
+        if op == MARK:
+            return 0
+        base = self.address[slot]
+        if op == MMAP:
+            return self.map_own(slot, size, arg)
+        if base == 0:  # the request for this object had failed
+            return 0
+        at = 0
+        if op == TOUCH:
+            if size > 0 and self.writing:
+                kernel.touch(base + offset, size)
+        elif op == READ:
+            kernel.read(base + offset, size)
+        elif op == MADVISE:
+            kernel.madvise(base + offset, size, arg)
+        elif op == MREMAP:
+            at = kernel.mremap(base, self.size[slot], size, arg)
+            if at > 0:
+                self.own_mapped_bytes += size - self.size[slot]
+                self.address[slot] = at
+                self.size[slot] = size
+        elif op == MUNMAP:
+            kernel.munmap(base + offset, size)
+            if offset == 0 and size >= self.size[slot]:
+                self.own_mapped_bytes -= self.size[slot]
+                self.address[slot] = 0
+                self.size[slot] = 0
+        else:
+            raise SimulationError("unknown operation in a trace")
+        return at
+
+    def map_own(self, slot, size, protection):
+        at = self.policy.kernel.mmap(size, protection)
+        if at > 0:
+            self.address[slot] = at
+            self.size[slot] = size
+            self.own_mapped_bytes += size
+            return at
+        self.failed += 1
+        return 0
+
+    def switch(self, thread):
+        """Another thread runs: its own clock, but never before the previous operation's start."""
+        kernel = self.policy.kernel
+        now = kernel.now_ps()
+        self.thread_ps[self.policy.thread] = now
+        self.policy.thread = thread
+        kernel.clock_ps += max(self.thread_ps[thread], self.effect_ps) - now
+        self.effect_ps = kernel.now_ps()
+
+    def walk(self):
+        """Have the policy report its heap; returns the number of ranges."""
+        self.policy.ranges.n = 0
+        self.policy.walk()
+        return self.policy.ranges.n
+
+
+def driver_for(policy: type[Policy], **parameters: Any) -> Driver:
+    """A driver with a new instance of `policy`; unknown or impossible parameters: InputError."""
+    cls = variant(Driver, f"Driver_{policy.__name__}", policy=Part(policy))
+    return cls(policy=parameters)  # type: ignore[return-value]

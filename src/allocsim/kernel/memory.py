@@ -1,0 +1,293 @@
+"""Simulated memory: words at real addresses, the state of every page, and a ledger of counts.
+
+Two windows of the address space are backed: a low one from the program's first segment (heap included)
+and a high one with the mapping area. Both are reserved on the host but only the pages that metadata is
+stored in take real memory.
+"""
+
+from allocsim.component import Array, Component, Part, Pool, inline
+from allocsim.component.native import count, fill, find, move, wrap, zero
+from allocsim.errors import SimulationError
+from allocsim.kernel.address_space import VmaTable
+from allocsim.kernel.costs import N_EVENTS, Costs, Event
+
+PAGE_BYTES = 4096
+PAGE_SHIFT = 12
+WORDS_PER_PAGE = 512
+SPAN_BYTES = 320 << 30
+LINES = 512  # the small cache: 32 KiB of 64-byte lines, direct-mapped
+POISON = 0x6B6B6B6B6B6B6B6B
+POISONED_WORDS = 16
+
+# Page states, ordered: below ZERO nothing can be read, below WRITTEN nothing written without a visit
+# to the kernel; from LAZY on the page is resident.
+ABSENT = 0
+SWAPPED = 1
+ZERO = 2  # the shared page of zeros, mapped by a read
+LAZY = 3  # MADV_FREE: resident, may be taken back any time
+WRITTEN = 4
+WORDS = 5  # written, and the host page holds simulated words
+
+
+class Memory(Component):
+    """Pages and words of one address space.
+
+    Addresses and lengths are in bytes. `load`, `store`, `touch`, `read`, `zero` and `copy` have the
+    faults that the same accesses have on Linux; `peek` has none and costs nothing.
+    """
+
+    areas = Part(VmaTable)
+    costs = Part(Costs)
+    words = Pool("i8", SPAN_BYTES >> 3)
+    state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
+    counts = Array("i8", N_EVENTS)  # the ledger
+    lines = Array("i8", LINES)
+    low_base = 0
+    low_span = 0
+    high_base = 0
+    high_shift = 0
+    span = 0
+    task_size = 0  # first address that user mode may not use
+    reserved_end = 0  # first address that may be mapped
+    accesses = 0
+    far_accesses = 0
+    minor_faults = 0
+    resident_pages = 0
+    peak_resident_pages = 0
+    clock_ps = 0  # see Kernel.now_ps
+    poison = 0  # checked mode: what the program writes destroys the words that lay there
+
+    @inline
+    def charge(self, event, n):
+        """Count n events and let the clock pass by their price."""
+        self.counts[event] += n
+        self.clock_ps += self.costs.price_ps(event, n)
+
+    @inline
+    def offset(self, address):
+        """Address -> byte offset in the backing: the bounds check that every access goes through."""
+        if address >= self.high_base:
+            at = address - self.high_shift
+            if at >= self.span:
+                self.outside(address)
+        else:
+            at = address - self.low_base
+            if at < 0 or at >= self.low_span:
+                self.outside(address)
+        return at
+
+    def outside(self, address):
+        if address < 0 or address >= self.task_size:
+            raise SimulationError("segmentation fault: user mode may not use address", address)
+        if address < self.reserved_end:
+            raise SimulationError("segmentation fault: reserved low range at", address)
+        raise SimulationError("segmentation fault: outside the simulated memory at", address)
+
+    # ---- metadata: what the allocator itself reads and writes
+    @inline
+    def load(self, address, width=8):
+        """The integer of `width` bytes (1, 2, 4: unsigned; 8: signed) at an aligned address."""
+        at = self.offset(address)
+        if self.state[at >> PAGE_SHIFT] < ZERO:
+            self.read_fault(at >> PAGE_SHIFT, address)
+        line = address >> 6
+        self.accesses += 1
+        if self.lines[line & (LINES - 1)] != line:
+            self.far_accesses += 1
+            self.lines[line & (LINES - 1)] = line
+        if address & (width - 1):
+            self.misaligned(address)
+        word = self.words[at >> 3]
+        if width == 8:
+            return word
+        return (word >> ((at & 7) * 8)) & ((1 << (width * 8)) - 1)
+
+    @inline
+    def store(self, address, value, width=8):
+        """Write the low `width` bytes of `value` at an aligned address."""
+        at = self.offset(address)
+        page = at >> PAGE_SHIFT
+        if self.state[page] != WORDS:
+            if self.state[page] != WRITTEN:
+                self.write_fault(page, address)
+            self.state[page] = WORDS
+        line = address >> 6
+        self.accesses += 1
+        if self.lines[line & (LINES - 1)] != line:
+            self.far_accesses += 1
+            self.lines[line & (LINES - 1)] = line
+        if address & (width - 1):
+            self.misaligned(address)
+        if width == 8:
+            self.words[at >> 3] = value
+        else:
+            self.store_narrow(at, value, width)
+
+    def store_narrow(self, at, value, width):
+        bits = (at & 7) * 8
+        mask = ((1 << (width * 8)) - 1) << bits
+        self.words[at >> 3] = wrap((self.words[at >> 3] & ~mask) | ((value << bits) & mask))
+
+    def peek(self, address):
+        """The 8-byte word at `address`, without fault, cost or check of residency."""
+        return self.words[self.offset(address) >> 3]
+
+    def misaligned(self, address):
+        raise SimulationError("misaligned access at", address)
+
+    # ---- bytes: only residency changes
+    @inline
+    def touch(self, address, n_bytes):
+        """The program writes n_bytes at `address`."""
+        self.counts[Event.BYTE_WRITTEN] += n_bytes
+        self.write_pages(address, n_bytes)
+        if self.poison:
+            self.spoil(address, n_bytes)
+
+    def zero(self, address, n_bytes):
+        """The allocator clears n_bytes at `address`."""
+        self.counts[Event.BYTE_ZEROED] += n_bytes
+        if n_bytes > 0:
+            self.write_pages(address, n_bytes)
+
+    def copy(self, target, source, n_bytes):
+        """The allocator copies n_bytes of the program's data."""
+        self.counts[Event.BYTE_COPIED] += n_bytes
+        if n_bytes > 0:
+            self.read(source, n_bytes)
+            self.write_pages(target, n_bytes)
+
+    @inline
+    def write_pages(self, address, n_bytes):
+        """Make every page of [address, address + n_bytes) written; n_bytes > 0."""
+        page = self.offset(address) >> PAGE_SHIFT
+        last = self.offset(address + n_bytes - 1) >> PAGE_SHIFT
+        if page == last:
+            if self.state[page] < WRITTEN:
+                self.write_fault(page, address)
+        else:
+            self.write_many(page, last + 1, address)
+
+    def write_many(self, page, stop, address):
+        base = (address & -PAGE_BYTES) - page * PAGE_BYTES
+        while page < stop:
+            if self.state[page] == ABSENT:
+                page = self.write_absent(page, stop, base)
+            else:
+                if self.state[page] < WRITTEN:
+                    self.write_fault(page, base + page * PAGE_BYTES)
+                page += 1
+
+    def write_absent(self, page, stop, base):
+        """First writes to a run of absent pages, all at once; returns the page after the run."""
+        slot = self.area_of(base + page * PAGE_BYTES, 2)
+        end = min(stop, (self.areas.hi[slot] - base) >> PAGE_SHIFT)
+        last = page + 1
+        while last < end and self.state[last] == ABSENT:
+            last += 1
+        n = last - page
+        self.charge(Event.WRITE_FAULT, n)
+        self.charge(Event.PAGE_ZEROED, n)
+        self.minor_faults += n
+        fill(self.state, page, n, WRITTEN)
+        self.add_resident(n)
+        return last
+
+    def read(self, address, n_bytes):
+        """Somebody reads n_bytes at `address`: absent pages map the page of zeros."""
+        if n_bytes <= 0:
+            return
+        page = self.offset(address) >> PAGE_SHIFT
+        last = self.offset(address + n_bytes - 1) >> PAGE_SHIFT
+        base = (address & -PAGE_BYTES) - page * PAGE_BYTES
+        while page <= last:
+            if self.state[page] < ZERO:
+                self.read_fault(page, base + page * PAGE_BYTES)
+            page += 1
+
+    def spoil(self, address, n_bytes):
+        """Overwrite the first and last whole words of what the program wrote."""
+        first = (address + 7) & -8
+        last = (address + n_bytes) & -8
+        at = first
+        while at < last:
+            if at == first + 8 * POISONED_WORDS and last - at > 8 * POISONED_WORDS:
+                at = last - 8 * POISONED_WORDS
+            offset = self.offset(at)
+            self.state[offset >> PAGE_SHIFT] = WORDS
+            self.words[offset >> 3] = POISON
+            at += 8
+
+    # ---- faults
+    def area_of(self, address, protection):
+        """The slot of the area at `address`; a segmentation fault unless it allows the access."""
+        slot = self.areas.find(address)
+        if slot < 0 or not self.areas.attributes[slot] & protection:
+            raise SimulationError("segmentation fault at", address)
+        return slot
+
+    def read_fault(self, page, address):
+        """The page (absent so far) becomes readable: the page of zeros is mapped."""
+        self.area_of(address, 1)
+        self.charge(Event.READ_FAULT, 1)
+        self.minor_faults += 1
+        self.state[page] = ZERO
+
+    def write_fault(self, page, address):
+        """The page becomes writable."""
+        before = self.state[page]
+        self.area_of(address, 2)
+        self.state[page] = WRITTEN
+        if before == LAZY:
+            return
+        self.charge(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
+        self.charge(Event.PAGE_ZEROED, 1)
+        self.minor_faults += 1
+        self.add_resident(1)
+
+    def add_resident(self, n):
+        self.resident_pages += n
+        if self.resident_pages > self.peak_resident_pages:
+            self.peak_resident_pages = self.resident_pages
+
+    # ---- pages that go back to the kernel
+    def drop(self, address, n_bytes):
+        """Forget the pages of a page-aligned range; returns how many of them were resident."""
+        page = self.offset(address) >> PAGE_SHIFT
+        stop = page + (n_bytes >> PAGE_SHIFT)
+        resident = count(self.state, page, stop, WRITTEN) + count(self.state, page, stop, LAZY)
+        at = find(self.state, page, stop, WORDS)
+        while at < stop:
+            resident += 1
+            zero(self.words, at * WORDS_PER_PAGE, WORDS_PER_PAGE)
+            at = find(self.state, at + 1, stop, WORDS)
+        fill(self.state, page, stop - page, ABSENT)
+        self.resident_pages -= resident
+        return resident
+
+    def resident_in(self, address, n_bytes):
+        """How many pages of a page-aligned range are resident."""
+        page = self.offset(address) >> PAGE_SHIFT
+        stop = page + (n_bytes >> PAGE_SHIFT)
+        return (
+            count(self.state, page, stop, WORDS)
+            + count(self.state, page, stop, WRITTEN)
+            + count(self.state, page, stop, LAZY)
+        )
+
+    def move_pages(self, source, target, n_bytes):
+        """Move pages with their states and words; returns how many were resident."""
+        resident = self.resident_in(source, n_bytes)
+        page = self.offset(source) >> PAGE_SHIFT
+        to = self.offset(target) >> PAGE_SHIFT
+        n = n_bytes >> PAGE_SHIFT
+        at = find(self.state, page, page + n, WORDS)
+        while at < page + n:
+            from_word = at * WORDS_PER_PAGE
+            to_word = (to + at - page) * WORDS_PER_PAGE
+            move(self.words, from_word, to_word, WORDS_PER_PAGE)
+            zero(self.words, from_word, WORDS_PER_PAGE)
+            at = find(self.state, at + 1, page + n, WORDS)
+        move(self.state, page, to, n)
+        fill(self.state, page, n, ABSENT)
+        return resident

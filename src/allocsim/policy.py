@@ -1,0 +1,182 @@
+"""The contract that a policy author meets: one class with `malloc` and `free`.
+
+A policy sees the machine only through `self.kernel`. Whatever grows with the heap belongs into
+simulated memory (`kernel.load`, `kernel.store`); a component's own state is for what is constant in
+size. Methods are plain Python in the subset that numba compiles; outside it they still run, only
+slower.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from enum import IntEnum
+from pathlib import Path
+from types import ModuleType
+
+from allocsim import resources
+from allocsim.component import Component, Part, Pool
+from allocsim.errors import InputError
+from allocsim.kernel import Kernel
+
+
+class Kind(IntEnum):
+    """What a range of the heap is, in `walk()`."""
+
+    FREE = 0
+    USED = 1
+    METADATA = 2
+
+
+class Ranges(Component):
+    """What `walk()` reports: ranges of the heap by address, size in bytes and kind.
+
+    A later report of the same address replaces an earlier one.
+    """
+
+    address = Pool("i8", 1 << 28)
+    size_bytes = Pool("i8", 1 << 28)
+    kind = Pool("u1", 1 << 28)
+    n = 0
+
+    def add(self, address, size_bytes, kind):
+        """Report one range."""
+        if size_bytes > 0:
+            self.address[self.n] = address
+            self.size_bytes[self.n] = size_bytes
+            self.kind[self.n] = kind
+            self.n += 1
+
+
+class Policy(Component):
+    """Base of all policies.
+
+    `malloc(size)` returns an address aligned to 16 bytes, or 0 when memory is exhausted;
+    `free(address)` takes it back. Everything else has a default. `self.thread` is the calling
+    thread's number. Sizes and addresses are in bytes.
+    """
+
+    kernel = Part(Kernel)
+    ranges = Part(Ranges)
+    thread = 0
+
+    def malloc(self, size):
+        raise NotImplementedError("a policy defines malloc(self, size)")
+
+    def free(self, address):
+        raise NotImplementedError("a policy defines free(self, address)")
+
+    def usable_size(self, address):
+        """How many bytes the program may use at `address`. Needed by the default realloc."""
+        raise NotImplementedError("define usable_size(self, address), or realloc")
+
+    def calloc(self, size):
+        """A block of `size` bytes, all zero."""
+        address = self.malloc(size)
+        if address != 0:
+            self.kernel.zero(address, size)
+        return address
+
+    def realloc(self, address, size):
+        """Resize a block, moving it if it does not fit where it is."""
+        usable = self.usable_size(address)
+        if size <= usable:
+            return address
+        target = self.malloc(size)
+        if target != 0:
+            self.kernel.copy(target, address, usable)
+            self.free(address)
+        return target
+
+    def aligned_alloc(self, alignment, size):
+        """A block at a multiple of `alignment` (a power of two).
+
+        The default serves alignments up to 16 only, and returns 0 for larger ones.
+        """
+        if alignment > 16:
+            return 0
+        return self.malloc(size)
+
+    def thread_exit(self):
+        """The calling thread ends."""
+
+    def walk(self):
+        """Report every range of the heap through `self.ranges.add(address, size_bytes, kind)`."""
+
+
+BUILT_IN = {
+    "glibc": "allocsim.glibc:Glibc",
+    "mmap_only": "allocsim.glibc:MmapOnly",
+    "brk_only": "allocsim.glibc:BrkOnly",
+}
+
+
+def policy_names() -> list[str]:
+    """All policies that are known by name: the glibc family and the shipped single files."""
+    return sorted([*BUILT_IN, *resources.names("policies", ".py")])
+
+
+def load_policy(name: str) -> type[Policy]:
+    """The policy class called `name`, or in the file `name` ("PATH.py" or "PATH.py:Class").
+
+    A policy file runs as code, with the rights of the user. InputError when there is none.
+    """
+    if name in BUILT_IN:
+        module, _, cls = BUILT_IN[name].partition(":")
+        return getattr(importlib.import_module(module), cls)
+    path_text, _, class_name = name.partition(":")
+    path = resources.find("policies", path_text, ".py")
+    if path_text.endswith(".py"):
+        path = Path(path_text)
+    if path is None or not path.is_file():
+        raise InputError(_unknown(name))
+    return _class_in(_import(path), path, class_name)
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    if name.partition(":")[0].endswith(".py"):
+        return f"policy {name!r}: no such file"
+    near = difflib.get_close_matches(name, policy_names(), 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(policy_names())}"
+    return (
+        f"unknown policy {name!r}; {hint} (a policy of your own is given by its path, my_policy.py)"
+    )
+
+
+def _import(path: Path) -> ModuleType:
+    """Import a policy's file under a name of its own; what goes wrong inside is the user's to see."""
+    name = f"allocsim_policy_{path.stem}_{abs(hash(str(path.resolve()))):x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise InputError(f"{path}:{error.lineno}: {error.msg}") from error
+    except Exception as error:
+        raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _class_in(module: ModuleType, path: Path, class_name: str) -> type[Policy]:
+    classes = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and issubclass(value, Policy)
+        and value.__module__ == module.__name__
+    }
+    if class_name:
+        if class_name not in classes:
+            raise InputError(f"{path}: no policy class {class_name!r}; it has {', '.join(classes)}")
+        return classes[class_name]
+    if len(classes) != 1:
+        found = ", ".join(classes) or "none"
+        raise InputError(
+            f"{path}: exactly one class derived from allocsim.Policy is needed, found {found}; "
+            f"name one as {path}:Class"
+        )
+    return next(iter(classes.values()))
