@@ -1,0 +1,57 @@
+"""Timed replays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from allocsim.cbuild import build
+from allocsim.ground_truth import packed, replay, time_replay
+from allocsim.trace import Op, Trace
+
+MakeChurn = Callable[..., Trace]
+
+BUMP_ALLOCATOR = """
+#include <stddef.h>
+static char memory[1 << 20] __attribute__((aligned(16)));
+static size_t used;
+void *malloc(size_t n) { void *p = memory + used; used += (n + 15) & -16ul; return p; }
+void free(void *p) { (void)p; }
+"""
+
+
+def test_a_timed_run_does_the_same_work(churn: MakeChurn) -> None:
+    trace = churn(20_000)
+    truth = replay(trace, {"mmap_threshold": 4096})
+    timing = time_replay(trace, {"mmap_threshold": 4096})
+    assert timing.ops == len(trace)
+    assert timing.minor_faults == truth.minor_faults.sum()
+    assert timing.major_faults == 0
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_without_calls_it_takes_less(churn: MakeChurn, n_threads: int) -> None:
+    with packed(churn(20_000, n_threads=n_threads)) as stream:
+        nothing = time_replay(stream, null=True)
+        everything = time_replay(stream, {"mmap_threshold": 0})
+    assert nothing.ops == everything.ops == 20_000
+    assert 0 < nothing.cpu_ns < everything.cpu_ns
+    assert nothing.minor_faults == 0
+
+
+def test_writes_are_chosen(churn: MakeChurn) -> None:
+    with packed(Trace.of(op=Op.MALLOC, object=range(100), size=1 << 20)) as stream:
+        faults = [time_replay(stream, writes=w).minor_faults for w in ("none", "written", "fill")]
+    assert faults[0] < 200
+    assert faults[1] == faults[2] > 100 * 256
+
+
+def test_another_allocator_by_preloading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "bump.c"
+    source.write_text(BUMP_ALLOCATOR)
+    library = build(source, shared=True, flags=("-fno-builtin",))
+    trace = Trace.of(op=[Op.MALLOC, Op.FREE, Op.MALLOC], object=0, size=[100, 0, 20])
+    truth = replay(trace, environment={"LD_PRELOAD": str(library)})
+    assert truth.address[2] - truth.address[0] == 112
+    assert time_replay(trace, environment={"LD_PRELOAD": str(library)}).ops == 3
