@@ -1,6 +1,7 @@
 """The command line: argument parsing only. Every command calls one function of the package."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,10 +27,80 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     pass
+
+
+trace_app = typer.Typer(no_args_is_help=True, help="Look at recorded traces; import and export.")
+app.add_typer(trace_app, name="trace")
+
+
+@trace_app.command("info")
+def trace_info(
+    file: Annotated[str, typer.Argument(help="A trace file (Parquet).")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the ops with the content hash.")
+    ] = False,
+) -> None:
+    """Show where a trace comes from and what it holds; refuse it if its ops make no sense.
+
+    Example: `allocsim trace info run.parquet --check`
+    """
+    from allocsim.trace.summary import info
+
+    print(info(file, check))
+
+
+@trace_app.command("head")
+def trace_head(
+    file: Annotated[str, typer.Argument(help="A trace file (Parquet).")],
+    count: Annotated[int, typer.Option("-n", min=1, help="How many ops.")] = 20,
+) -> None:
+    """Show the first ops of a trace as a table.
+
+    Example: `allocsim trace head run.parquet -n 5`
+    """
+    from allocsim.trace.summary import head
+
+    print(head(file, count))
+
+
+@trace_app.command("import")
+def trace_import(
+    file: Annotated[str, typer.Argument(help="A CSV file; - for standard input.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The trace file to write.")],
+    program: Annotated[str, typer.Option(help="The program that the ops come from.")] = "",
+    notes: Annotated[str, typer.Option(help="What others should know about the trace.")] = "",
+) -> None:
+    """Make a trace file from CSV.
+
+    The header is `op,thread,object,size,alignment,written,offset,arg,time_ns,think_ns`; all after
+    size may be left out. Objects are slots: numbers from 0, used again after a free.
+
+    Example: `allocsim trace import ops.csv -o ops.parquet --program myserver`
+    """
+    from allocsim.trace.text import import_csv
+
+    import_csv(file, output, program, notes)
+
+
+@trace_app.command("export")
+def trace_export(
+    file: Annotated[str, typer.Argument(help="A trace file (Parquet).")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="CSV file to write; - for standard output.")
+    ],
+) -> None:
+    """Write a trace as CSV, with every column.
+
+    Example: `allocsim trace export run.parquet -o - | head`
+    """
+    from allocsim.trace.text import export_csv
+
+    export_csv(file, output)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pyarrow import csv
 from allocsim.errors import InputError
 from allocsim.trace.atomic import AtomicFile
 from allocsim.trace.columns import Trace, TraceSource
+from allocsim.trace.files import open_trace
 from allocsim.trace.ops import BATCH_OPS, COLUMNS, OP_LABELS, default_written
 from allocsim.trace.provenance import Provenance
 from allocsim.trace.validate import Validator, validated
@@ -31,26 +32,30 @@ FIRST_LINE = 2
 HEADER = ",".join(COLUMNS)
 
 
-def import_csv(source: str, target: Path, provenance: Provenance) -> None:
+def import_csv(source: str, target: Path, program: str = "", notes: str = "") -> None:
     """Make the trace file `target` from the CSV file `source` (``-``: standard input).
 
-    Raises InputError as ``FILE:LINE: reason`` for whatever is wrong.
+    `program` and `notes` go into the provenance. Raises InputError as ``FILE:LINE: reason`` for
+    whatever is wrong.
     """
     validator = Validator(_name(source), first_line=FIRST_LINE)
+    notes = notes or f"imported from {_name(source)}"
+    provenance = Provenance(program=program, notes=notes, written_source="given")
     with TraceWriter(target, provenance, validator=validator) as writer:
         for trace in read_csv(source):
             writer.append(trace)
 
 
-def export_csv(source: TraceSource, target: str) -> None:
-    """Write all ops of `source` to the CSV file `target` (``-``: standard output)."""
+def export_csv(source: str, target: str) -> None:
+    """Write the trace file `source` to the CSV file `target` (``-``: standard output)."""
+    trace = open_trace(source)
     if target == "-":
-        _write(source, sys.stdout.buffer)
+        _write(trace, sys.stdout.buffer)
         return
     file = AtomicFile(target)
     try:
         with file.writing(), file.temporary.open("wb") as sink:
-            _write(source, sink)
+            _write(trace, sink)
         file.commit()
     finally:
         file.discard()
@@ -73,9 +78,10 @@ class _Reader:
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self.name = name
         self._misfit: csv.InvalidRow | None = None
-        self._lines = 1
+        self._lines = 0
         self._batches = self._open(stream)
         _check_header(name, self._batches.schema.names)
+        self._lines = 1
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while True:
