@@ -199,6 +199,11 @@ class Driver(Component):
         kernel.clock_ps += max(self.thread_ps[thread], self.effect_ps) - now
         self.effect_ps = kernel.now_ps()
 
+    def enter(self, thread, clock_ps):
+        """Thread `thread` runs from simulated time clock_ps on."""
+        self.policy.thread = thread
+        self.policy.kernel.clock_ps += clock_ps - self.policy.kernel.now_ps()
+
     def walk(self):
         """Have the policy report its heap; returns the number of ranges."""
         self.policy.ranges.n = 0

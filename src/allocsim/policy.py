@@ -26,6 +26,7 @@ class Kind(IntEnum):
     FREE = 0
     USED = 1
     METADATA = 2
+    TOP = 3  # free memory at the growing end of a heap: no hole, for nothing live lies beyond it
 
 
 class Ranges(Component):

@@ -1,0 +1,39 @@
+# Everything needs only python3 (3.11 or later, with venv), make and cc; `make setup` makes the rest.
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+.PHONY: setup demo test test-fast lint paper clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(STAMP)  ## the main job: one experiment over four policies, its table and figures
+	$(BIN)/allocsim run experiments/threshold.toml --jobs $(JOBS)
+	$(BIN)/allocsim figures results/threshold
+
+test: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest -n $(JOBS)
+
+test-fast: $(STAMP)  ## what to run while working
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+lint: $(STAMP)  ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+paper: $(STAMP)  ## paper/build/paper.pdf from stored results
+	$(BIN)/allocsim run experiments/threshold.toml --jobs $(JOBS)
+	$(BIN)/allocsim figures results/threshold
+	$(BIN)/allocsim claims --json paper/build/claims.json
+	$(BIN)/python paper/build.py
+
+clean:
+	rm -rf $(VENV) results paper/build

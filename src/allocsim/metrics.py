@@ -1,0 +1,166 @@
+"""Pure functions from ledgers, samples and walks to numbers; docs/metrics.md has the formulas."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from allocsim.kernel.costs import MINOR_FAULTS, PARTS, SYSCALLS, Event
+from allocsim.policy import Kind
+
+SAMPLE_COLUMNS = ("op", "time_ns", "live_bytes", "mapped_bytes", "resident_bytes")
+WALK_COLUMNS = (
+    "op", "time_ns", "live_bytes", "used_bytes", "free_bytes", "largest_hole_bytes", "holes",
+    "top_bytes", "metadata_bytes",
+)  # fmt: skip
+
+
+def syscall_counts(counts: np.ndarray) -> dict[str, int]:
+    """System calls by kind, and their sum, from the ledger's counts by event."""
+    by_kind = {f"{Event(e).name.lower()}_calls": int(counts[e]) for e in SYSCALLS}
+    by_kind["brk_calls"] += by_kind.pop("brk_shrink_calls")
+    return by_kind | {"syscalls": sum(by_kind.values())}
+
+
+def fault_counts(counts: np.ndarray) -> dict[str, int]:
+    """Page faults: minor ones in all and those of the page of zeros, major ones."""
+    return {
+        "minor_faults": sum(int(counts[e]) for e in MINOR_FAULTS),
+        "zero_page_faults": int(counts[Event.READ_FAULT]),
+        "cow_faults": int(counts[Event.COPY_FAULT]),
+        "major_faults": int(counts[Event.MAJOR_FAULT]),
+    }
+
+
+def cpu_parts_ns(counts: np.ndarray, unit_ps: tuple[int, ...]) -> dict[str, int]:
+    """CPU time by part: counts x unit costs, and `cpu_ns`, their sum without the program's own."""
+    parts = {
+        name: sum(int(counts[e]) * unit_ps[e] for e in events) // 1000
+        for name, events in PARTS.items()
+    }
+    return parts | {"cpu_ns": sum(parts.values()) - parts["program_ns"]}
+
+
+def memory_over_time(samples: Mapping[str, np.ndarray]) -> dict[str, float | int]:
+    """Mean over the samples and value at the end of live, mapped and resident bytes."""
+    out: dict[str, float | int] = {}
+    for name in ("live", "mapped", "resident"):
+        column = samples[f"{name}_bytes"]
+        out[f"{name}_mean_bytes"] = float(column.mean()) if len(column) else 0.0
+        out[f"{name}_end_bytes"] = int(column[-1]) if len(column) else 0
+    return out
+
+
+def ratio(part: float, whole: float) -> float:
+    """part / whole, or nan where the whole is nothing."""
+    return part / whole if whole else float("nan")
+
+
+def hole_sizes(address: np.ndarray, size_bytes: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """Sizes of the holes: maximal runs of adjacent free ranges that do not end in a top chunk.
+
+    The ranges are sorted by address. Free ranges on both sides of a header are one hole, since the
+    header goes when they are merged: policies report a free chunk with its header.
+    """
+    free = kind == Kind.FREE
+    ends = address + size_bytes
+    starts_run = free.copy()
+    starts_run[1:] &= ~(free[:-1] & (ends[:-1] == address[1:]))
+    run = np.cumsum(starts_run)[free]
+    sizes = np.bincount(run, weights=size_bytes[free]).astype(np.int64)[1:] if run.size else run
+    before_top = np.zeros(len(sizes), bool)
+    top = np.flatnonzero(kind == Kind.TOP)
+    top = top[top > 0]
+    joined = top[free[top - 1] & (ends[top - 1] == address[top])]
+    before_top[np.cumsum(starts_run)[joined - 1] - 1] = True
+    return sizes[~before_top]
+
+
+def ranges_in_order(
+    address: np.ndarray, size_bytes: np.ndarray, kind: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A walk's reports sorted by address; of several for one address the last counts."""
+    order = np.lexsort((np.arange(len(address)), address))
+    last = np.ones(len(order), bool)
+    last[:-1] = address[order][1:] != address[order][:-1]
+    keep = order[last]
+    return address[keep], size_bytes[keep], kind[keep]
+
+
+def heap_state(address: np.ndarray, size_bytes: np.ndarray, kind: np.ndarray) -> dict[str, int]:
+    """Bytes by kind, and the holes, of one walk (in any order, see `ranges_in_order`)."""
+    address, size_bytes, kind = ranges_in_order(address, size_bytes, kind)
+    holes = hole_sizes(address, size_bytes, kind)
+    return {
+        "used_bytes": int(size_bytes[kind == Kind.USED].sum()),
+        "free_bytes": int(holes.sum()),
+        "largest_hole_bytes": int(holes.max(initial=0)),
+        "holes": len(holes),
+        "top_bytes": int(size_bytes[(kind == Kind.FREE) | (kind == Kind.TOP)].sum() - holes.sum()),
+        "metadata_bytes": int(size_bytes[kind == Kind.METADATA].sum()),
+    }
+
+
+def fragmentation(walks: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Internal (1 - live / used) and external (1 - largest hole / free) fragmentation.
+
+    Means over the walks in which they are defined; nan where none is.
+    """
+    used, live = walks["used_bytes"], walks["live_bytes"]
+    free, largest = walks["free_bytes"], walks["largest_hole_bytes"]
+    return {
+        "internal_fragmentation": _mean(1 - live[used > 0] / used[used > 0]),
+        "external_fragmentation": _mean(1 - largest[free > 0] / free[free > 0]),
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def johnstone_wilson(
+    samples: Mapping[str, np.ndarray], peak_live: int, peak_resident: int, live_then: int
+) -> dict[str, float]:
+    """The four measures of fragmentation of Johnstone and Wilson (ISMM 1998, section 4).
+
+    Each is (memory used by the allocator / live memory) - 1, where memory used is resident memory:
+    jw1 averaged over time, jw2 at the peak of live memory, jw3 at the peak of memory used,
+    jw4 peak of memory used over peak of live memory. Time is counted in samples.
+    """
+    live, resident = samples["live_bytes"], samples["resident_bytes"]
+    some = live > 0
+    at_peak_live = int(np.argmax(live)) if len(live) else 0
+    return {
+        "jw1": _mean(resident[some] / live[some]) - 1,
+        "jw2": ratio(int(resident[at_peak_live]), int(live[at_peak_live])) - 1
+        if len(live)
+        else 0.0,
+        "jw3": ratio(peak_resident, live_then) - 1,
+        "jw4": ratio(peak_resident, peak_live) - 1,
+    }
+
+
+def totals(ledger: Mapping[str, Any], samples: dict, walks: dict) -> dict[str, float | int]:
+    """All numbers of a run, by name.
+
+    `ledger` has counts (by event), unit_ps (by event) and the driver's own figures: ops, time_ns,
+    failed, peak_live_bytes, peak_mapped_bytes, peak_resident_bytes, live_at_peak_resident_bytes.
+    """
+    counts = ledger["counts"]
+    peak, live_then = ledger["peak_resident_bytes"], ledger["live_at_peak_resident_bytes"]
+    return {
+        "ops": ledger["ops"],
+        "time_ns": ledger["time_ns"],
+        "failed_requests": ledger["failed"],
+        **syscall_counts(counts),
+        **fault_counts(counts),
+        **cpu_parts_ns(counts, ledger["unit_ps"]),
+        "metadata_accesses": int(counts[Event.NEAR_ACCESS] + counts[Event.FAR_ACCESS]),
+        "live_peak_bytes": ledger["peak_live_bytes"],
+        "mapped_peak_bytes": ledger["peak_mapped_bytes"],
+        "resident_peak_bytes": peak,
+        **memory_over_time(samples),
+        "resident_overhead_at_peak": ratio(peak - live_then, live_then),
+        **fragmentation(walks),
+        **johnstone_wilson(samples, ledger["peak_live_bytes"], peak, live_then),
+    }
