@@ -1,0 +1,145 @@
+/* What is resident: of a block or mapping at its end, and of the whole process at its exit. */
+
+enum { PAGE = 4096, BIG_BYTES = 16384, PAGES_AT_ONCE = 1024 };
+#define MOST_SCANNED_BYTES (16ull << 30) /* beyond it lies a reservation, hardly touched */
+
+/* Bytes of the range that lie in resident pages. Few pages are asked for at a time, because a
+ * signal handler's stack may be small. */
+static uint64_t resident_bytes(const void *start, uint64_t length)
+{
+    int saved = errno;
+    uintptr_t first = (uintptr_t)start, end = first + length;
+    if (length > MOST_SCANNED_BYTES)
+        end = first + MOST_SCANNED_BYTES;
+    uint64_t bytes = 0;
+    for (uintptr_t at = first & -PAGE; at < end;) {
+        unsigned char pages[PAGES_AT_ONCE];
+        uintptr_t left = (end - at + PAGE - 1) / PAGE, n = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
+        if (syscall(SYS_mincore, at, n * PAGE, pages) != 0)
+            memset(pages, 0, n);
+        for (uintptr_t i = 0; i < n; i++, at += PAGE)
+            if (pages[i] & 1)
+                bytes += (at + PAGE < end ? at + PAGE : end) - (at > first ? at : first);
+    }
+    errno = saved;
+    return bytes;
+}
+
+/* ---- At exit --------------------------------------------------------------------------------- */
+
+struct output {
+    int file;
+    unsigned count;
+    off_t offset;
+    uint64_t ranges[256][2];
+};
+
+static void write_ranges(struct output *output)
+{
+    size_t length = output->count * sizeof *output->ranges;
+    if (write_all(output->file, output->ranges, length, output->offset) == 0)
+        output->offset += length;
+    output->count = 0;
+}
+
+static void add_page(struct output *output, uint64_t address)
+{
+    if (output->count && output->ranges[output->count - 1][1] == address) {
+        output->ranges[output->count - 1][1] += PAGE;
+        return;
+    }
+    if (output->count == sizeof output->ranges / sizeof *output->ranges)
+        write_ranges(output);
+    output->ranges[output->count][0] = address;
+    output->ranges[output->count++][1] = address + PAGE;
+}
+
+static void add_resident(struct output *output, uint64_t start, uint64_t end)
+{
+    if (end - start > MOST_SCANNED_BYTES)
+        end = start + MOST_SCANNED_BYTES;
+    unsigned char pages[PAGES_AT_ONCE];
+    for (uint64_t at = start; at < end;) {
+        uint64_t left = (end - at) / PAGE, n = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
+        if (syscall(SYS_mincore, at, n * PAGE, pages) != 0)
+            memset(pages, 0, n);
+        for (uint64_t i = 0; i < n; i++, at += PAGE)
+            if (pages[i] & 1)
+                add_page(output, at);
+    }
+}
+
+/* A line of /proc/self/maps; only private anonymous memory counts: its inode is 0. */
+static void add_mapping(struct output *output, const char *line)
+{
+    unsigned long start, end, inode;
+    char rights[5];
+    if (sscanf(line, "%lx-%lx %4s %*x %*s %lu", &start, &end, rights, &inode) == 4)
+        if (inode == 0 && rights[3] == 'p' && line[0] != 'f')
+            add_resident(output, start, end);
+}
+
+/* Call `use` with each line of a file of /proc, without allocating; long lines come cut. */
+static void each_line(const char *path, void (*use)(struct output *, const char *),
+                      struct output *output)
+{
+    char text[4096], line[256];
+    unsigned length = 0;
+    int file = open_file(path, O_RDONLY);
+    long n;
+    while (file >= 0 && (n = syscall(SYS_read, file, text, sizeof text)) > 0)
+        for (long i = 0; i < n; i++) {
+            if (text[i] != '\n' && length < sizeof line - 1) {
+                line[length++] = text[i];
+            } else if (text[i] == '\n') {
+                line[length] = 0;
+                use(output, line);
+                length = 0;
+            }
+        }
+    if (file >= 0)
+        syscall(SYS_close, file);
+}
+
+static void take_peak(struct output *unused, const char *line)
+{
+    unsigned long kib;
+    (void)unused;
+    if (sscanf(line, "VmHWM: %lu", &kib) == 1)
+        state->process->peak_kib = kib;
+}
+
+static uint64_t nanoseconds(struct timeval time)
+{
+    return time.tv_sec * 1000000000ull + time.tv_usec * 1000ull;
+}
+
+static void take_figures(struct process *process)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    process->minor_faults = usage.ru_minflt - process->start_faults;
+    process->major_faults = usage.ru_majflt;
+    process->cpu_ns = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
+    each_line("/proc/self/status", take_peak, NULL);
+}
+
+/* The process ends: note its figures, and which pages of blocks that were never freed it used.
+ * Not for a child of vfork, which has its parent's memory but not its number. */
+static void end_process(void)
+{
+    struct process *process = state->process;
+    if (!state->generation || process->pid != (uint64_t)syscall(SYS_getpid))
+        return;
+    static struct output output;
+    char path[NAME_BYTES + 16];
+    snprintf(path, sizeof path, "%s.resident", state->prefix);
+    take_figures(process);
+    output = (struct output){.file = open_file(path, O_WRONLY | O_CREAT | O_TRUNC)};
+    if (output.file < 0)
+        return;
+    each_line("/proc/self/maps", add_mapping, &output);
+    write_ranges(&output);
+    syscall(SYS_close, output.file);
+    process->ended = 1;
+}
