@@ -22,8 +22,8 @@ CALL = int(Event.CALL)
 class Driver(Component):
     """The program's side: which object lies where, and what the program does with it.
 
-    `address` and `size` are indexed by object slot. `live_bytes` counts the requests of live blocks;
-    the program's own mappings are not part of it. With `writing` 0 the program writes nothing.
+    `address` and `size` are indexed by object slot. `live_bytes` counts the requests of live
+    blocks; the program's own mappings are not part of it. With `writing` 0 the program writes nothing.
     """
 
     policy = Part(Policy)

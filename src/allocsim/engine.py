@@ -1,21 +1,22 @@
 """Runs a workload through a policy on the modelled kernel; the only importer of SimPy.
 
 Every simulated thread is a SimPy process. What an operation does is decided when it starts, in the
-order of (start time, thread number); how long it took delays the thread. A recorded trace keeps the
-order of effects in which it was recorded, so one process drives it, however many threads it has, and
-it meets nobody between two samples.
+order of (start time, thread number); how long it took delays the thread. A recorded trace keeps its
+order of effects, so one process drives it, however many threads it has, and it meets nobody between
+two samples.
 """
 
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import simpy
+from simpy.core import EventPriority
 
 from allocsim import metrics
 from allocsim.driver import MAX_SLOTS, MAX_THREADS, Driver, driver_for
@@ -263,7 +264,7 @@ def _execute(run: _Run) -> None:
         run.sample()
 
 
-def _recorded(environment: simpy.Environment, run: _Run) -> Iterator[simpy.Event]:
+def _recorded(environment: simpy.Environment, run: _Run) -> Generator[simpy.Event, None, None]:
     """All operations in the trace's own order, from sample to sample."""
     for batch in map(_Batch, run.source.batches(BATCH_OPS)):
         start = 0
@@ -283,7 +284,7 @@ class _Turn(simpy.Event):
     def __init__(self, environment: simpy.Environment, thread: int, delay_ns: int) -> None:
         super().__init__(environment)
         self._ok, self._value = True, None
-        environment.schedule(self, priority=2 + thread, delay=delay_ns)
+        environment.schedule(self, EventPriority(2 + thread), delay_ns)
 
 
 class _Queues:
@@ -335,22 +336,23 @@ class _Queues:
 
 def _thread(
     environment: simpy.Environment, run: _Run, queues: _Queues, thread: int
-) -> Iterator[simpy.Event]:
+) -> Generator[simpy.Event, None, None]:
     """One simulated thread of a synthetic workload, operation by operation."""
-    kernel, clock_ps = run.driver.policy.kernel, 0
+    kernel = run.driver.policy.kernel
+    clock_ps = 0
     while (operation := queues.next(thread)) is not None:
         batch, row, number = operation
         slot = int(batch.trace.object[row])
         while queues.blocked(slot, number, freed := environment.event()):
             yield freed
-        clock_ps = max(clock_ps, environment.now * 1000)
+        clock_ps = max(clock_ps, int(environment.now) * 1000)
         run.driver.enter(thread, clock_ps)
         run.drive(batch, row, row + 1)
         clock_ps = run.driver.thread_ps[thread] = kernel.now_ps()
         if run.driver.n_ops == run.schedule.next_stop():
             run.sample()
         queues.finish(slot)
-        yield _Turn(environment, thread, clock_ps // 1000 - environment.now)
+        yield _Turn(environment, thread, clock_ps // 1000 - int(environment.now))
 
 
 # ---------------------------------------------------------------------------------- results
@@ -406,5 +408,7 @@ def _explained(error: Exception, driver: Driver, op: Op) -> Exception:
 
 
 _PLUMBING = frozenset(
-    ["drive", "run", "outside", "area_of", "read_fault", "write_fault", "misaligned", "offset", "load", "store", "write_pages", "write_many", "write_absent", "touch", "placed", "other", "access"]
+    ("drive", "run", "outside", "area_of", "read_fault", "write_fault", "misaligned", "offset")
+    + ("load", "store", "write_pages", "write_many", "write_absent", "touch", "placed", "other")
+    + ("access",)
 )

@@ -8,7 +8,7 @@ known when compiled; a subclass may override them.
 import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,17 @@ _MAP_NORESERVE = 0x4000
 _SMALLEST_POOL_BYTES = 1 << 20
 
 
+class _State:
+    """What all declarations share: on an instance, the name means the state itself."""
+
+    if TYPE_CHECKING:
+
+        def __get__(self, owner: Any, _: type | None = None) -> Any: ...
+        def __set__(self, owner: Any, value: Any) -> None: ...
+
+
 @dataclass(frozen=True)
-class Array:
+class Array(_State):
     """A small array inside the component's record: `head = Array("i8", 128)`."""
 
     dtype: str
@@ -27,7 +36,7 @@ class Array:
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(_State):
     """A huge array of zeros that the host backs only where it is written: it never grows or copies.
 
     `n` is the number of elements wished for; where the host refuses to reserve that much address
@@ -58,7 +67,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(_State):
     """Another component, embedded in this one; `params` are passed to it."""
 
     cls: type
@@ -88,14 +97,14 @@ class PerThread(Part):
 
 
 @dataclass(frozen=True)
-class Ref:
+class Ref(_State):
     """A part of an enclosing component, found by name outwards ('' is the enclosing one itself)."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Param:
+class Param(_State):
     """A scalar that a user may set: a parameter with default, unit, range and meaning.
 
     `choices` limits it to listed values instead of the range `low` to `high` (both included).
