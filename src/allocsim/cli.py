@@ -103,6 +103,85 @@ def trace_export(
     export_csv(file, output)
 
 
+@app.command("simulate")
+def simulate_command(
+    trace: Annotated[Path, typer.Argument(help="A trace file (Parquet).")],
+    policy: Annotated[str, typer.Option(help="A policy's name, or my_policy.py.")] = "glibc",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter, name=value; repeatable.")
+    ] = None,
+    ops: Annotated[
+        Path | None, typer.Option(help="Write each op's address and minor faults (Parquet).")
+    ] = None,
+    syscalls: Annotated[
+        Path | None, typer.Option(help="Write each system call with its op (Parquet).")
+    ] = None,
+    start_maps: Annotated[
+        Path | None, typer.Option(help="Start with the areas of this /proc/PID/maps.")
+    ] = None,
+    start_brk: Annotated[
+        str | None, typer.Option(help="Where the heap starts, with --start-maps.")
+    ] = None,
+    costs: Annotated[Path | None, typer.Option(help="A table of unit costs (TOML).")] = None,
+    interpreted: Annotated[bool, typer.Option("--interpreted", help="Never compile.")] = False,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Compile, or fail.")] = False,
+    no_writes: Annotated[
+        bool, typer.Option("--no-writes", help="The program writes nothing.")
+    ] = False,
+    referee: Annotated[
+        bool, typer.Option("--referee", help="Check every block (interpreted, slow).")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Run one trace through one policy and show what it would cost.
+
+    Example: `allocsim simulate run.parquet --policy glibc --set mmap_threshold=64K`
+
+    A policy given by its path runs as code, with your rights.
+    """
+    from allocsim.experiment import single
+
+    single.command(
+        single.Request(
+            trace=trace,
+            policy=policy,
+            settings=tuple(setting or ()),
+            ops=ops,
+            syscalls=syscalls,
+            start_maps=start_maps,
+            start_brk=start_brk,
+            costs=costs,
+            mode=single.mode_of(interpreted, compiled),
+            writing=not no_writes,
+            referee=referee,
+        ),
+        as_json=json_output,
+    )
+
+
+@app.command(
+    "record", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True}
+)
+def record_program(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The trace file to write.")],
+    command: Annotated[
+        list[str], typer.Argument(help="The program and its arguments.", metavar="PROGRAM ARGS...")
+    ],
+) -> None:
+    """Run a program and record its memory calls; its children get traces of their own.
+
+    The program's output and exit code are its own (128 + n if signal n ended it). A summary goes
+    to standard error. The first use builds a small library with the system's C compiler.
+
+    Example: `allocsim record -o sort.parquet -- sort -n numbers.txt`
+    """
+    from allocsim.trace.recorder import record
+
+    recording = record(command, output)
+    print(recording.summary(), file=sys.stderr)
+    raise typer.Exit(recording.exit_code)
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     try:

@@ -13,7 +13,7 @@ import resource
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,8 +102,8 @@ class _Clock:
     """Compares the recorder's clock, which counts processor ticks, with the system's."""
 
     def __init__(self, library: Path) -> None:
-        self._read: Callable[[], int] = ctypes.CDLL(str(library)).allocsim_recorder_ticks
-        self._read.restype = ctypes.c_uint64  # type: ignore[attr-defined]
+        self._read = ctypes.CDLL(str(library)).allocsim_recorder_ticks
+        self._read.restype = ctypes.c_uint64
         self._start = self._now()
 
     def _now(self) -> tuple[int, int]:
@@ -135,7 +135,7 @@ def _run(
     """Run to the end; returns the process's number, its wait status and its resource usage."""
     ignored_by_python = [signal.SIGPIPE, signal.SIGXFSZ]
     try:
-        pid = os.posix_spawn(program, command, environment, setsigdef=ignored_by_python)
+        pid = os.posix_spawn(program, list(command), environment, setsigdef=ignored_by_python)
     except OSError as error:
         raise InputError(f"{program}: cannot be run: {error.strerror}") from error
     with _signals_passed_on(pid):

@@ -7,6 +7,7 @@ import numpy as np
 
 from allocsim.trace.columns import Trace
 from allocsim.trace.ops import Op
+from allocsim.trace.provenance import Provenance
 from allocsim.trace.recorder_log import Kind, Process
 from allocsim.trace.recorder_survey import BIG_BYTES, MappingRow, Survey
 
@@ -19,6 +20,10 @@ for _kind, _op in {
     Kind.REALLOC_END: Op.REALLOC,
 }.items():
     _OP_OF_KIND[_kind] = _op
+
+_IS_PART = np.zeros(256, np.bool_)
+_IS_PART[[Kind.REALLOC_BEGIN, Kind.MREMAP_BEGIN, Kind.RESIDENT]] = True
+"""Kinds that only prepare the event of the same call."""
 
 _NONE = -1
 _EXTRA = np.dtype(
@@ -122,7 +127,8 @@ class Converter:
         columns = {name: column[order] for name, column in columns.items()}
         mapped = np.concatenate((np.zeros(len(own), np.int64), extra["resident_bytes"]))[order]
         self._explain(columns, mapped)
-        return Trace(**columns, **self._times(events, at[order]))
+        columns |= self._times(events, at[order])
+        return Trace(**columns, provenance=Provenance())
 
     def _written(self, events: np.ndarray, size: np.ndarray) -> np.ndarray:
         """Bytes written of each block: all, unless the first pass knows better."""
@@ -150,6 +156,12 @@ class Converter:
 
     def _think(self, events: np.ndarray) -> np.ndarray:
         """Ticks from the thread's previous return to each event's entry."""
+        calls = np.flatnonzero(~_IS_PART[events["kind"]])
+        think = np.zeros(len(events), np.int64)
+        think[calls] = self._think_of_calls(events[calls])
+        return think
+
+    def _think_of_calls(self, events: np.ndarray) -> np.ndarray:
         by_thread = events["thread"].argsort(kind="stable")
         thread, entry = events["thread"][by_thread], events["entry"][by_thread]
         returned = entry + events["ticks"][by_thread]

@@ -119,8 +119,12 @@ def _read_process(path: Path) -> Process | None:
     program = data[text_at : text_at + NAME_BYTES].split(b"\0")[0]
     arguments = data[text_at + NAME_BYTES :].rstrip(b"\0").split(b"\0")
     return Process(
-        path,
-        *numbers[1:6],
+        path=path,
+        pid=numbers[1],
+        parent=numbers[2],
+        start_ticks=numbers[3],
+        start_faults=numbers[4],
+        start_peak_kib=numbers[5],
         has_ended=bool(numbers[6]),
         peak_kib=numbers[7],
         minor_faults=numbers[8],
