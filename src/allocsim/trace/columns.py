@@ -75,15 +75,17 @@ class Trace:
         >>> Trace.of(op=[Op.MALLOC, Op.FREE], object=[0, 0], size=[100, 0]).written
         array([100,   0])
         """
-        op, object, size = (np.atleast_1d(np.asarray(values)) for values in (op, object, size))
-        n_ops = max(len(op), len(object), len(size))
         given = {"op": op, "object": object, "size": size, **others}
-        given.setdefault("written", default_written(op, size))
-        columns = {name: np.broadcast_to(given.pop(name, 0), n_ops) for name in COLUMNS}
-        if given:
-            raise InputError(
-                f"a trace has no column {', '.join(given)}; it has {', '.join(COLUMNS)}"
-            )
+        if unknown := [name for name in given if name not in COLUMNS]:
+            raise InputError(f"a trace has no column {unknown[0]}; it has {', '.join(COLUMNS)}")
+        columns = {name: _as_column(name, np.atleast_1d(given.get(name, 0))) for name in COLUMNS}
+        try:
+            columns = dict(zip(COLUMNS, np.broadcast_arrays(*columns.values()), strict=True))
+        except ValueError:
+            lengths = {name: len(columns[name]) for name in given}
+            raise InputError(f"columns of a trace differ in length: {lengths}") from None
+        if "written" not in given:
+            columns["written"] = default_written(columns["op"], columns["size"])
         return cls(**columns, provenance=provenance or Provenance())
 
     @classmethod

@@ -82,6 +82,8 @@ class TraceFile:
             )
 
     def _open(self) -> pq.ParquetFile:
+        if self.path.exists() and not self.path.is_file():
+            raise InputError(f"{self.path}: not an ordinary file; traces are read from files")
         # Without pre_buffer, pages are read as they are needed and memory stays flat.
         return self._attempt(
             lambda: pq.ParquetFile(
@@ -95,7 +97,7 @@ class TraceFile:
             return action()
         except InputError:
             raise
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        except (FileNotFoundError, PermissionError) as error:
             raise InputError(f"{self.path}: cannot read: {os.strerror(error.errno or 0)}") from None
         except (OSError, ValueError, KeyError, MemoryError, NotImplementedError) as error:
             reason = _first_line(error)

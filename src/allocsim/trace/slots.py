@@ -58,7 +58,7 @@ class Slots:
             return f"{label} of slot {slot}, which is a mapping; mappings take munmap or mremap"
         if kind == BLOCK and trace.op[row] > Op.MARK:
             return f"{label} of slot {slot}, which is a block from malloc; only mappings take it"
-        if offset < start or offset + size > end:
+        if trace.op[row] != Op.MREMAP and (offset < start or offset + size > end):
             return (
                 f"{label} of {size} bytes at offset {offset} of slot {slot}, "
                 f"which spans bytes {start} to {end}; stay inside"

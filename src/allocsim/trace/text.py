@@ -100,7 +100,7 @@ class _Reader:
                 stream,
                 csv.ReadOptions(use_threads=False),
                 csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=self._note),
-                csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string())),
+                csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.binary())),
             )
         except pa.ArrowInvalid as error:
             raise self._failure(error) from None
@@ -133,7 +133,7 @@ def _check_header(name: str, found: list[str]) -> None:
 
 def _parse(batch: pa.RecordBatch, name: str, line: int) -> Trace:
     """A batch of strings whose first row is on `line`, as a trace."""
-    cells = {column: pc.utf8_trim_whitespace(batch[column]) for column in batch.schema.names}
+    cells = {column: _text(column, batch[column], name, line) for column in batch.schema.names}
     columns = {"op": _ops(cells.pop("op"), name, line)}
     absent = np.zeros(batch.num_rows, np.int64)
     for column in REQUIRED[1:]:
@@ -147,6 +147,13 @@ def _parse(batch: pa.RecordBatch, name: str, line: int) -> Trace:
             columns[column] = np.where(empty, columns.get(column, 0), numbers)
     columns = {column: columns.get(column, absent) for column in COLUMNS}
     return Trace(**columns, provenance=Provenance())
+
+
+def _text(column: str, cells: pa.Array, name: str, line: int) -> pa.Array:
+    if not _fits(cells, pa.string()):
+        row = _first_wrong(cells, pa.string())
+        raise InputError(f"{name}:{line + row}: column {column} is not text in UTF-8")
+    return pc.utf8_trim_whitespace(pc.cast(cells, pa.string()))
 
 
 def _ops(cells: pa.Array, name: str, line: int) -> np.ndarray:
@@ -165,7 +172,7 @@ def _numbers(column: str, cells: pa.Array, name: str, line: int) -> tuple[np.nda
     empty = pc.equal(cells, "")
     cells = pc.if_else(empty, "0", cells)
     kind = pa.from_numpy_dtype(COLUMNS[column])
-    if not _is_number(cells, kind):
+    if not _fits(cells, kind):
         row = _first_wrong(cells, kind)
         word = cells[row].as_py()
         raise InputError(
@@ -174,7 +181,7 @@ def _numbers(column: str, cells: pa.Array, name: str, line: int) -> tuple[np.nda
     return pc.cast(cells, kind).to_numpy(), empty.to_numpy(zero_copy_only=False)
 
 
-def _is_number(cells: pa.Array, kind: pa.DataType) -> bool:
+def _fits(cells: pa.Array, kind: pa.DataType) -> bool:
     try:
         pc.cast(cells, kind)
     except pa.ArrowInvalid:
@@ -183,11 +190,11 @@ def _is_number(cells: pa.Array, kind: pa.DataType) -> bool:
 
 
 def _first_wrong(cells: pa.Array, kind: pa.DataType) -> int:
-    """The first cell that is not a number, when there is one: by halving."""
+    """The first cell that does not fit `kind`, when there is one: by halving."""
     low, high = 0, len(cells)
     while high - low > 1:
         middle = (low + high) // 2
-        if _is_number(cells[low:middle], kind):
+        if _fits(cells[low:middle], kind):
             low = middle
         else:
             high = middle
