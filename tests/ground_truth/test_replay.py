@@ -181,11 +181,12 @@ def test_another_folders_c_library_is_used(tmp_path: Path) -> None:
         replay(trace, libc=tmp_path / "none")
 
 
-def test_the_number_of_cpus_can_be_chosen() -> None:
-    trace = Trace.of(op=[Op.MALLOC], object=[0], size=[1])
-    assert replay(trace, cpus=1).cpus == 1
-    with pytest.raises(ReplayError, match="fewer CPUs"):
-        replay(trace, cpus=100_000)
+def test_the_number_of_cpus_decides_on_the_number_of_arenas() -> None:
+    trace = Trace.of(op=Op.MALLOC, object=range(20), size=100, thread=range(20))
+    truths = [replay(trace, cpus=cpus) for cpus in (1, 4)]
+    assert [truth.cpus for truth in truths] == [1, 4]
+    arenas = [len(set((truth.address // (64 << 20)).tolist())) for truth in truths]
+    assert arenas[0] < 12 and arenas[1] == 20
 
 
 def test_a_crash_names_the_op() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from allocsim.cbuild import build
-from allocsim.ground_truth import packed, replay, time_replay
+from allocsim.ground_truth import ReplayError, packed, replay, time_replay
 from allocsim.trace import Op, Trace
 
 MakeChurn = Callable[..., Trace]
@@ -37,6 +37,23 @@ def test_without_calls_it_takes_less(churn: MakeChurn, n_threads: int) -> None:
     assert nothing.ops == everything.ops == 20_000
     assert 0 < nothing.cpu_ns < everything.cpu_ns
     assert nothing.minor_faults == 0
+
+
+def test_threads_run_freely_but_objects_keep_their_order(churn: MakeChurn) -> None:
+    trace = churn(20_000, n_slots=8, n_threads=3)
+    timing = time_replay(trace, free_threads=True)
+    assert timing.ops == 20_000
+    assert timing.minor_faults > 0
+    assert len(timing.threads) == 3
+    assert all(0 < thread.wall_ns <= timing.wall_ns for thread in timing.threads)
+    assert sum(thread.cpu_ns for thread in timing.threads) <= timing.cpu_ns
+    nothing = time_replay(trace, free_threads=True, null=True)
+    assert nothing.cpu_ns < timing.cpu_ns
+
+
+def test_a_timed_run_needs_the_cpus_that_it_is_promised() -> None:
+    with pytest.raises(ReplayError, match="fewer CPUs"):
+        time_replay(Trace.of(op=Op.MALLOC, object=[0], size=[1]), cpus=100_000)
 
 
 def test_writes_are_chosen(churn: MakeChurn) -> None:

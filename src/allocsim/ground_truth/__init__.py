@@ -10,6 +10,7 @@ from allocsim.ground_truth.opstream import OpStream, packed
 from allocsim.ground_truth.replay import (
     ReplayError,
     ReplayNotPermitted,
+    ThreadTime,
     Timing,
     Writes,
     replay,
@@ -25,6 +26,7 @@ __all__ = [
     "ReplayNotPermitted",
     "Surroundings",
     "Syscalls",
+    "ThreadTime",
     "Timing",
     "Tunables",
     "Writes",

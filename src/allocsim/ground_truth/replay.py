@@ -2,14 +2,16 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, Literal, Unpack, cast
 
+import numpy as np
+
 from allocsim.errors import AllocsimError
-from allocsim.ground_truth.opstream import OpStream, write_ops
+from allocsim.ground_truth.opstream import OpStream, packed, write_ops
 from allocsim.ground_truth.results import GroundTruth, read_ground_truth, read_summary
 from allocsim.ground_truth.start import Surroundings, Tunables, build_replayer, environment_of
 from allocsim.trace import TraceSource
@@ -30,10 +32,19 @@ class ReplayNotPermitted(ReplayError):
 
 
 @dataclass(frozen=True)
+class ThreadTime:
+    """What one thread of a freely running replay took, from the common start to its last op."""
+
+    wall_ns: int
+    cpu_ns: int
+
+
+@dataclass(frozen=True)
 class Timing:
     """What replaying a trace took, from the first op to the last, reading of the ops left out.
 
     cpu_ns: processor time of user and kernel together, whose split Linux only estimates.
+    threads: of each thread, where they ran freely; else empty.
     """
 
     ops: int
@@ -41,6 +52,7 @@ class Timing:
     wall_ns: int
     minor_faults: int
     major_faults: int
+    threads: tuple[ThreadTime, ...] = ()
 
 
 def replay(
@@ -68,17 +80,32 @@ def time_replay(
     *,
     writes: Writes = "written",
     null: bool = False,
+    free_threads: bool = False,
     **surroundings: Unpack[Surroundings],
 ) -> Timing:
     """Make the calls of `source` for real, with nothing observed but the time of the whole.
 
     `null` leaves the calls and writes out: what the replayer's loop itself takes, to be subtracted.
-    To time one trace several times, make it `packed` first. Raises ReplayError, InputError.
+    `free_threads` lets each thread make its ops as fast as it can, after the earlier ops on the
+    same object; all ops are held in memory then, 36 bytes each. Otherwise threads take turns, and
+    the time to hand over is part of the result. To time one trace several times, make it `packed`
+    first. Raises ReplayError, InputError.
     """
-    mode = "null" if null else "time"
-    with _results(source, tunables, mode, writes, surroundings) as folder:
-        summary = read_summary(folder)
-        return Timing(**{name: int(summary[name]) for name in Timing.__dataclass_fields__})
+    mode = ("null" if null else "time") + ("-free" if free_threads else "")
+    with ExitStack() as stack:
+        ops = source if isinstance(source, OpStream) else stack.enter_context(packed(source))
+        folder = stack.enter_context(_results(ops, tunables, mode, writes, surroundings))
+        return _read_timing(folder)
+
+
+def _read_timing(folder: Path) -> Timing:
+    summary, threads = read_summary(folder), folder / "threads"
+    names = ("ops", "cpu_ns", "wall_ns", "minor_faults", "major_faults")
+    times = np.fromfile(threads, np.int64).reshape(-1, 2).tolist() if threads.exists() else []
+    return Timing(
+        **{name: int(summary[name]) for name in names},
+        threads=tuple(ThreadTime(*time) for time in times),
+    )
 
 
 @contextmanager

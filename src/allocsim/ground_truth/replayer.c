@@ -1,30 +1,34 @@
 /* Replays an op stream on the C library that it is linked with, and reports what that did.
  *
  * usage: replayer MODE WRITES HUGE_PAGES CPUS N_SLOTS N_THREADS FOLDER < ops
- *   MODE        ops (report each op), ops+syscalls, time, null (time the loop without allocator)
+ *   MODE        ops (report each op), ops+syscalls, time, null (time the loop without allocator),
+ *               time-free, null-free (the same with threads that do not wait for each other)
  *   WRITES      none, written (a byte in each page of `written`), fill (every byte of it)
  *   HUGE_PAGES  system, never
- *   CPUS        number of CPUs that the program may run on; 0: as it is
+ *   CPUS        number of CPUs that the allocator is told of (timed: may use); 0: as it is
  *   FOLDER      takes the results; docs/ground_truth.md lists the files
  *
  * Nothing here may disturb what is observed: all memory is in one far mapping, all system calls
  * are raw, libraries and stacks are touched before the first op, addresses are not randomised.
- * Several threads run in lock-step: one op at a time, each on its own thread, in stream order.
+ * Unless told to run freely (free_run.h), several threads run in lock-step: one op at a time, each
+ * on its own thread, in stream order.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "affinity.h"
+#include "counters.h"
 #include "far_memory.h"
 #include "files.h"
+#include "free_run.h"
+#include "gates.h"
 #include "prefault.h"
 #include "run_ops.h"
-#include "syscall_log.h"
+#include "traps.h"
 
 enum mode { REPORT, TIME, NULL_LOOP };
 
@@ -32,6 +36,7 @@ static struct {
     enum mode mode;
     enum writes writes;
     int log_syscalls;
+    int free_running;
     int without_huge_pages;
     uint64_t cpus;
     uint64_t n_slots;
@@ -43,37 +48,6 @@ static struct {
     uint64_t done_before;  /* ops of earlier batches */
     int address_file, fault_file;
 } stream;
-
-static struct {
-    uint64_t cpu_ns, wall_ns, minor_faults, major_faults;
-} spent;
-
-/* ---- clocks and counters ---- */
-
-static uint64_t clock_ns(clockid_t clock) {
-    struct timespec now;
-    RAW(SYS_clock_gettime, clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t minor_faults_of(int who) {
-    struct rusage usage;
-    RAW(SYS_getrusage, who, &usage);
-    return (uint64_t)usage.ru_minflt;
-}
-
-/* Add (sign +1) or take away (-1) the counters' present values. */
-static void add_counters(uint64_t sign) {
-    struct rusage usage;
-    RAW(SYS_getrusage, RUSAGE_SELF, &usage);
-    spent.minor_faults += sign * (uint64_t)usage.ru_minflt;
-    spent.major_faults += sign * (uint64_t)usage.ru_majflt;
-    spent.wall_ns += sign * clock_ns(CLOCK_MONOTONIC);
-    spent.cpu_ns += sign * clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-}
-
-static void start_counting(void) { add_counters((uint64_t)-1); }
-static void stop_counting(void) { add_counters(1); }
 
 /* ---- batches: read ops, write reports ---- */
 
@@ -102,13 +76,13 @@ static int is_due(int32_t thread) {
 
 /* An op's faults: those of its call and those of the program's writes after it. */
 static void run_reported(int32_t thread) {
-    uint64_t before = minor_faults_of(RUSAGE_THREAD);
+    uint64_t before = minor_faults_of_thread();
     syscall_log.thread = thread;
     for (; is_due(thread); stream.next++) {
         uint64_t i = stream.next;
         syscall_log.op = (int64_t)(stream.done_before + i);
         far.addresses[i] = run_op(&far.batch[i], options.writes);
-        uint64_t after = minor_faults_of(RUSAGE_THREAD);
+        uint64_t after = minor_faults_of_thread();
         far.faults[i] = (uint32_t)(after - before);
         before = after;
     }
@@ -136,30 +110,27 @@ static void run_due(int32_t thread) {
 
 /* ---- threads in lock-step ---- */
 
-static void open_gate(uint64_t gate) {
-    __atomic_store_n(&far.gates[gate].open, 1, __ATOMIC_RELEASE);
-    RAW(SYS_futex, &far.gates[gate].open, FUTEX_WAKE_PRIVATE, 1);
-}
-
-static void pass_gate(uint64_t gate) {
-    int32_t *word = &far.gates[gate].open;
-    while (!__atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE))
-        RAW(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0);
-}
-
 /* The main thread's gate comes after those of the trace's threads. */
 static uint64_t main_gate(void) { return options.n_threads; }
+
+static void run_in_lock_step(uint64_t thread) {
+    for (;;) {
+        pass_gate(thread);
+        do run_due((int32_t)thread); while (stream.next == stream.filled && refill());
+        open_gate(stream.filled ? (uint64_t)thread_of(&far.batch[stream.next]) : main_gate());
+    }
+}
 
 static void *run_thread(void *number) {
     uint64_t thread = (uint64_t)number;
     use_signal_stack(thread);
     prefault_stack();
     open_gate(main_gate());
-    for (;;) {
-        pass_gate(thread);
-        do run_due((int32_t)thread); while (stream.next == stream.filled && refill());
-        open_gate(stream.filled ? (uint64_t)thread_of(&far.batch[stream.next]) : main_gate());
-    }
+    if (options.free_running)
+        run_freely(thread, main_gate(), options.mode == TIME ? free_loops[options.writes] : run_free_null);
+    else
+        run_in_lock_step(thread);
+    for (;;) RAW(SYS_pause);
     return NULL;
 }
 
@@ -174,6 +145,10 @@ static void create_threads(void) {
 }
 
 static void run_stream(void) {
+    if (options.free_running) {
+        stream.done_before = run_all_freely(options.n_threads);
+        return;
+    }
     if (!refill()) return;
     if (options.n_threads > 1) {
         open_gate((uint64_t)thread_of(&far.batch[0]));
@@ -216,28 +191,15 @@ static void fix_addresses(char **arguments) {
     if (changed) fail(STATUS_FAILED, "exec", RAW(SYS_execve, "/proc/self/exe", arguments, environ));
 }
 
-enum { CPU_WORDS = 128 };
-
-static uint64_t get_cpus(uint64_t *mask) {
-    long bytes = checked(RAW(SYS_sched_getaffinity, 0, sizeof(uint64_t) * CPU_WORDS, mask), "affinity");
-    uint64_t n = 0;
-    for (long i = 0; i < bytes / 8; i++) n += (uint64_t)__builtin_popcountll(mask[i]);
-    return n;
-}
-
-static uint64_t count_cpus(void) {
-    uint64_t mask[CPU_WORDS] = {0};
-    return get_cpus(mask);
-}
-
-/* Keep the first `wanted` CPUs of those allowed. */
-static void restrict_cpus(uint64_t wanted) {
-    uint64_t mask[CPU_WORDS] = {0}, n = get_cpus(mask);
-    if (wanted > n) fail(STATUS_FAILED, "fewer CPUs here than asked for", (long)n);
-    for (int i = CPU_WORDS - 1; i >= 0; i--)
-        for (int bit = 63; bit >= 0 && n > wanted; bit--)
-            if (mask[i] >> bit & 1) mask[i] &= ~(1ul << bit), n--;
-    checked(RAW(SYS_sched_setaffinity, 0, sizeof mask, mask), "affinity");
+/* Threads that take turns need one CPU only, however many the allocator is told of; a timed run
+ * really gets as many as were asked for. */
+static void choose_cpus(void) {
+    pretended_cpus = options.cpus ? options.cpus : count_cpus();
+    if (options.mode != REPORT) {
+        restrict_cpus(pretended_cpus);
+    } else if (options.n_threads > 1) {
+        stay_here();
+    }
 }
 
 /* ---- results ---- */
@@ -277,7 +239,7 @@ static char *append_summary(char *end, uint64_t start_brk) {
     end = append_line(end, "major_faults", spent.major_faults);
     end = append_line(end, "start_brk", start_brk);
     end = append_line(end, "end_brk", (uint64_t)RAW(SYS_brk, 0));
-    end = append_line(end, "cpus", count_cpus());
+    end = append_line(end, "cpus", pretended_cpus);
     end = append_line(end, "far_bytes", far.length);
     end = append_text(end, "libc ");
     end = append_text(end, gnu_get_libc_version ? gnu_get_libc_version() : "unknown");
@@ -314,26 +276,28 @@ static int choice(const char *text, const char *const *names) {
 }
 
 static void parse_arguments(int n, char **arguments) {
-    static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", NULL};
+    static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", "time-free", "null-free", NULL};
     static const char *const writes[] = {"none", "written", "fill", NULL};
     static const char *const huge_pages[] = {"system", "never", NULL};
     if (n != 8) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
     int mode = choice(arguments[1], modes);
+    options.mode = (enum mode)(mode % 3);
     options.log_syscalls = mode == 3;
-    options.mode = mode == 3 ? REPORT : (enum mode)mode;
     options.writes = (enum writes)choice(arguments[2], writes);
     options.without_huge_pages = choice(arguments[3], huge_pages);
     options.cpus = parse_number(arguments[4]);
     options.n_slots = parse_number(arguments[5]);
     options.n_threads = parse_number(arguments[6]);
+    options.free_running = mode > 3 && options.n_threads > 1;
     output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[7], O_RDONLY | O_DIRECTORY), arguments[7]);
 }
 
 /* Everything up to the first op. */
 static void prepare(void) {
     if (options.without_huge_pages) RAW(SYS_prctl, PR_SET_THP_DISABLE, 1);
-    if (options.cpus) restrict_cpus(options.cpus);
-    checked(map_far_memory(options.n_slots, options.n_threads), "mapping of the replayer's memory");
+    choose_cpus();
+    uint64_t slots = slots_with_gaps(options.n_slots, options.n_threads);
+    checked(map_far_memory(slots, options.n_threads), "mapping of the replayer's memory");
     use_signal_stack(options.n_threads);
     handle_signal(SIGSEGV, on_crash);
     handle_signal(SIGBUS, on_crash);
@@ -341,7 +305,9 @@ static void prepare(void) {
     stream.address_file = create_file("addresses");
     stream.fault_file = create_file("faults");
     if (options.log_syscalls) start_syscall_log();
+    if (options.log_syscalls || (options.mode == REPORT && options.n_threads > 1)) set_traps();
     prefault_program();
+    if (options.free_running) load_free_run(options.n_slots, options.n_threads);
     if (options.n_threads > 1) create_threads();
     save_copy("/proc/self/smaps", "start.smaps");
 }

@@ -21,8 +21,9 @@ class Surroundings(TypedDict, total=False):
 
     libc: a folder with another C library, unpacked (`libc.so.6` and its loader somewhere in it).
     environment: further variables, such as MALLOC_ARENA_MAX or LD_PRELOAD; the caller's own
-    environment is not passed on. cpus: how many processors the program may run on, which the
-    number of arenas depends on; at most those of the machine. huge_pages: "never" switches
+    environment is not passed on. cpus: how many processors the C library is told of, on which the
+    number of arenas depends (up to 32,768); a timed replay really runs on so many, at most those
+    of the machine. huge_pages: "never" switches
     transparent huge pages off for the program, "system" leaves it to the machine.
     """
 

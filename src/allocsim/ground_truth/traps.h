@@ -1,11 +1,13 @@
-/* Reports the system calls by which an allocator gets and returns memory.
+/* Stands between an allocator and the kernel: reports how it gets and returns memory, and tells it
+ * how many CPUs there are.
  *
- * A seccomp filter turns each of them into SIGSYS unless it comes from raw_syscall; the handler
- * makes the call in the allocator's place, with the same arguments, and writes down both. The
- * allocator sees the same results, hence the same addresses, as without a filter.
+ * A seccomp filter turns each such system call into SIGSYS unless it comes from raw_syscall. The
+ * handler makes the call in the allocator's place, with the same arguments, and writes both down;
+ * the allocator sees the same results, hence the same addresses, as without a filter. The number
+ * of CPUs, on which the number of arenas depends, is answered without asking the kernel.
  */
-#ifndef ALLOCSIM_SYSCALL_LOG_H
-#define ALLOCSIM_SYSCALL_LOG_H
+#ifndef ALLOCSIM_TRAPS_H
+#define ALLOCSIM_TRAPS_H
 
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -14,6 +16,7 @@
 #include <sys/prctl.h>
 #include <ucontext.h>
 
+#include "affinity.h"
 #include "files.h"
 
 static struct {
@@ -61,14 +64,19 @@ static void log_syscall(long number, const long *values, long result) {
     if (syscall_log.n == LOG_ENTRIES) flush_syscall_log();
 }
 
+static long make_trapped(long number, const long *a) {
+    if (number == SYS_sched_getaffinity) return pretend_affinity(a[1], (uint64_t *)a[2]);
+    if (number == SYS_openat && same_text((const char *)a[1], ONLINE_CPUS)) return pretend_online();
+    long result = raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (syscall_log.on && number != SYS_openat) log_syscall(number, a, result);
+    return result;
+}
+
 static void on_trapped_syscall(int signal, siginfo_t *info, void *context) {
     (void)signal;
     greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
     long a[6] = {r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8], r[REG_R9]};
-    long number = info->si_syscall;
-    long result = raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-    if (syscall_log.on) log_syscall(number, a, result);
-    r[REG_RAX] = result;
+    r[REG_RAX] = make_trapped(info->si_syscall, a);
 }
 
 /* Signals of the calling thread are handled on a stack of its own in far memory. */
@@ -91,14 +99,16 @@ static long install_filter(void) {
     uint64_t own = (uint64_t)raw_syscall_return;
     struct sock_filter filter[] = {
         LOAD(arch),
-        SKIP_IF(AUDIT_ARCH_X86_64, 0, 11),
+        SKIP_IF(AUDIT_ARCH_X86_64, 0, 13),
         LOAD(nr),
-        SKIP_IF(SYS_brk, 5, 0),
-        SKIP_IF(SYS_mmap, 4, 0),
-        SKIP_IF(SYS_munmap, 3, 0),
-        SKIP_IF(SYS_mremap, 2, 0),
-        SKIP_IF(SYS_mprotect, 1, 0),
-        SKIP_IF(SYS_madvise, 0, 4),
+        SKIP_IF(SYS_brk, 7, 0),
+        SKIP_IF(SYS_mmap, 6, 0),
+        SKIP_IF(SYS_munmap, 5, 0),
+        SKIP_IF(SYS_mremap, 4, 0),
+        SKIP_IF(SYS_mprotect, 3, 0),
+        SKIP_IF(SYS_madvise, 2, 0),
+        SKIP_IF(SYS_sched_getaffinity, 1, 0),
+        SKIP_IF(SYS_openat, 0, 4),
         LOAD(instruction_pointer),
         SKIP_IF((uint32_t)own, 0, 3),
         LOAD_HIGH(instruction_pointer),
@@ -111,11 +121,15 @@ static long install_filter(void) {
     return refused ? refused : RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
-static void start_syscall_log(void) {
-    syscall_log.file = create_file("syscalls");
+static void set_traps(void) {
+    write_online_cpus();
     handle_signal(SIGSYS, on_trapped_syscall);
     long refused = install_filter();
     if (refused) fail(STATUS_NOT_PERMITTED, "a seccomp filter is not permitted here", refused);
+}
+
+static void start_syscall_log(void) {
+    syscall_log.file = create_file("syscalls");
     syscall_log.on = 1;
 }
 

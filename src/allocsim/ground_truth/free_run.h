@@ -1,0 +1,171 @@
+/* Timing of threads that run freely: each makes its own ops in order, as fast as it can.
+ *
+ * An op waits only for the earlier ops on the same object, whichever threads make them. All ops
+ * are in memory, sorted by thread; objects are numbered anew so that those first used by different
+ * threads share no cache line.
+ */
+#ifndef ALLOCSIM_FREE_RUN_H
+#define ALLOCSIM_FREE_RUN_H
+
+#include <time.h>
+
+#include "counters.h"
+#include "files.h"
+#include "gates.h"
+#include "run_ops.h"
+
+enum { SLOTS_IN_TURN = 16, SPINS = 200 };
+#define NO_TURN UINT32_MAX
+#define FREE_RUN_ADDRESS 0x200000000000ul
+
+struct thread_time {
+    uint64_t wall_ns, cpu_ns;
+};
+
+static struct {
+    struct op *ops;
+    uint32_t *turns;   /* per op: how many ops on its object come before it */
+    uint32_t *done;    /* per object, by its new number: how many have been made */
+    uint32_t *renamed; /* per object: first its owner plus 1, then its new number */
+    uint64_t *first;   /* per thread: its first op; one more for the end */
+    uint64_t *next;    /* per thread: where its next op or object goes */
+    struct thread_time *times;
+    uint64_t running;
+} free_run;
+
+/* Slots that `n_slots` objects need once each thread's begin on a cache line of their own. */
+static uint64_t slots_with_gaps(uint64_t n_slots, uint64_t n_threads) {
+    return n_slots + SLOTS_IN_TURN * n_threads;
+}
+
+static void for_each_op(void (*visit)(const struct op *)) {
+    RAW(SYS_lseek, 0, 0, SEEK_SET);
+    uint64_t n;
+    while ((n = read_all(0, far.batch, sizeof(struct op) * BATCH_OPS) / sizeof(struct op)))
+        for (uint64_t i = 0; i < n; i++) visit(&far.batch[i]);
+}
+
+static void count_op(const struct op *op) {
+    free_run.first[thread_of(op) + 1]++;
+    uint32_t *owner = &free_run.renamed[op->object];
+    if (kind_of(op) != MARK && *owner == 0) {
+        *owner = (uint32_t)thread_of(op) + 1;
+        free_run.next[thread_of(op)]++;
+    }
+}
+
+/* Turn the numbers of objects per thread into where the first of each goes. */
+static void rename_objects(uint64_t n_slots, uint64_t n_threads) {
+    uint64_t start = 0;
+    for (uint64_t thread = 0; thread < n_threads; thread++) {
+        uint64_t owned = free_run.next[thread];
+        free_run.next[thread] = start;
+        start += (owned + SLOTS_IN_TURN - 1) / SLOTS_IN_TURN * SLOTS_IN_TURN;
+    }
+    for (uint64_t slot = 0; slot < n_slots; slot++) {
+        uint32_t owner = free_run.renamed[slot];
+        if (owner) free_run.renamed[slot] = (uint32_t)free_run.next[owner - 1]++;
+    }
+}
+
+static void place_op(const struct op *op) {
+    uint64_t i = free_run.next[thread_of(op)]++;
+    free_run.ops[i] = *op;
+    free_run.ops[i].object = (int32_t)free_run.renamed[op->object];
+    free_run.turns[i] = kind_of(op) == MARK ? NO_TURN : free_run.done[free_run.ops[i].object]++;
+}
+
+static void *take(char **free, uint64_t bytes) {
+    char *start = *free;
+    *free += whole_pages(bytes);
+    return start;
+}
+
+static char *map_populated(uint64_t address, uint64_t bytes) {
+    long flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | MAP_FIXED_NOREPLACE;
+    return (char *)checked(RAW(SYS_mmap, address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0),
+                           "mapping of all ops");
+}
+
+static void map_tables(uint64_t n_slots, uint64_t n_threads) {
+    uint64_t slots = slots_with_gaps(n_slots, n_threads);
+    char *at = map_populated(FREE_RUN_ADDRESS, 8 * slots + 32 * n_threads + 8 * PAGE_BYTES);
+    free_run.done = take(&at, sizeof(uint32_t) * slots);
+    free_run.renamed = take(&at, sizeof(uint32_t) * n_slots);
+    free_run.first = take(&at, sizeof(uint64_t) * (n_threads + 1));
+    free_run.next = take(&at, sizeof(uint64_t) * n_threads);
+    free_run.times = take(&at, sizeof(struct thread_time) * n_threads);
+}
+
+static void map_ops(uint64_t n_ops) {
+    uint64_t bytes = whole_pages(sizeof(struct op) * n_ops) + whole_pages(sizeof(uint32_t) * n_ops);
+    char *at = map_populated(2 * FREE_RUN_ADDRESS, bytes + PAGE_BYTES);
+    free_run.ops = take(&at, sizeof(struct op) * n_ops);
+    free_run.turns = take(&at, sizeof(uint32_t) * n_ops);
+}
+
+/* Read the stream twice: to count, and to put each op in its place. */
+static void load_free_run(uint64_t n_slots, uint64_t n_threads) {
+    map_tables(n_slots, n_threads);
+    for_each_op(count_op);
+    rename_objects(n_slots, n_threads);
+    for (uint64_t t = 0; t < n_threads; t++) free_run.first[t + 1] += free_run.first[t];
+    for (uint64_t t = 0; t < n_threads; t++) free_run.next[t] = free_run.first[t];
+    map_ops(free_run.first[n_threads]);
+    for_each_op(place_op);
+    for (uint64_t i = 0; i < slots_with_gaps(n_slots, n_threads); i++) free_run.done[i] = 0;
+}
+
+/* ---- the run ---- */
+
+INLINE void await_turn(const uint32_t *done, uint32_t turn) {
+    for (int spins = 0; __atomic_load_n(done, __ATOMIC_ACQUIRE) != turn; spins++) {
+        __builtin_ia32_pause();
+        if (spins >= SPINS) RAW(SYS_sched_yield);
+    }
+}
+
+#define FREE_LOOP(name, action)                                                                \
+    static void name(uint64_t thread) {                                                        \
+        for (uint64_t i = free_run.first[thread]; i < free_run.first[thread + 1]; i++) {       \
+            const struct op *op = &free_run.ops[i];                                            \
+            uint32_t *done = &free_run.done[op->object], turn = free_run.turns[i];             \
+            if (turn == NO_TURN) continue;                                                     \
+            await_turn(done, turn);                                                            \
+            action;                                                                            \
+            __atomic_store_n(done, turn + 1, __ATOMIC_RELEASE);                                \
+        }                                                                                      \
+    }
+
+FREE_LOOP(run_free_writing_nothing, run_op(op, WRITE_NOTHING))
+FREE_LOOP(run_free_writing_pages, run_op(op, WRITE_PAGES))
+FREE_LOOP(run_free_writing_all, run_op(op, WRITE_ALL))
+FREE_LOOP(run_free_null, run_nothing(op))
+
+static void (*const free_loops[])(uint64_t) = {run_free_writing_nothing, run_free_writing_pages,
+                                               run_free_writing_all};
+
+/* The ops of one thread, once its gate is opened; the last to end opens the main thread's. */
+static void run_freely(uint64_t thread, uint64_t main_gate, void (*loop)(uint64_t)) {
+    struct thread_time *time = &free_run.times[thread];
+    pass_gate(thread);
+    time->wall_ns -= clock_ns(CLOCK_MONOTONIC);
+    time->cpu_ns -= clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    loop(thread);
+    time->cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    time->wall_ns += clock_ns(CLOCK_MONOTONIC);
+    if (__atomic_sub_fetch(&free_run.running, 1, __ATOMIC_ACQ_REL) == 0) open_gate(main_gate);
+}
+
+/* Let all threads run, from the main thread; the number of ops. */
+static uint64_t run_all_freely(uint64_t n_threads) {
+    free_run.running = n_threads;
+    start_counting();
+    for (uint64_t thread = 0; thread < n_threads; thread++) open_gate(thread);
+    pass_gate(n_threads);
+    stop_counting();
+    write_all(create_file("threads"), free_run.times, sizeof(struct thread_time) * n_threads);
+    return free_run.first[n_threads];
+}
+
+#endif
