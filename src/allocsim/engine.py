@@ -9,7 +9,7 @@ two samples.
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from allocsim.kernel import CostTable, Event, Layout
 from allocsim.kernel.kernel import LOG_COLUMNS
 from allocsim.kernel.memory import PAGE_BYTES
 from allocsim.policy import Policy
-from allocsim.trace import BATCH_OPS, Op, Trace, TraceSource
+from allocsim.trace import BATCH_OPS, Op, Trace, TraceSource, validated
 
 COMPILE_FROM_OPS = 3_000_000
 """Compiling takes as long as interpreting about so many operations."""
@@ -253,7 +253,7 @@ def _signature() -> tuple:
 
 def _execute(run: _Run) -> None:
     environment = simpy.Environment()
-    if getattr(run.source, "free_order", False) and run.source.n_threads > 1:
+    if _is_synthetic(run.source) and run.source.n_threads > 1:
         queues = _Queues(run.source)
         for thread in range(run.source.n_threads):
             environment.process(_thread(environment, run, queues, thread))
@@ -264,9 +264,18 @@ def _execute(run: _Run) -> None:
         run.sample()
 
 
+def _is_synthetic(source: TraceSource) -> bool:
+    """Whether allocsim made the ops itself: sound, and with no recorded order between threads."""
+    return getattr(source, "synthetic", False)
+
+
+def _sound_batches(source: TraceSource) -> Iterator[Trace]:
+    return source.batches(BATCH_OPS) if _is_synthetic(source) else validated(source)
+
+
 def _recorded(environment: simpy.Environment, run: _Run) -> Generator[simpy.Event, None, None]:
     """All operations in the trace's own order, from sample to sample."""
-    for batch in map(_Batch, run.source.batches(BATCH_OPS)):
+    for batch in map(_Batch, _sound_batches(run.source)):
         start = 0
         while start < len(batch):
             due = run.schedule.next_stop() - run.driver.n_ops
@@ -408,7 +417,6 @@ def _explained(error: Exception, driver: Driver, op: Op) -> Exception:
 
 
 _PLUMBING = frozenset(
-    ("drive", "run", "outside", "area_of", "read_fault", "write_fault", "misaligned", "offset")
-    + ("load", "store", "write_pages", "write_many", "write_absent", "touch", "placed", "other")
-    + ("access",)
+    "drive run outside area_of read_fault write_fault misaligned offset load store write_pages "  # noqa: SIM905
+    "write_many write_absent touch placed other access".split()
 )

@@ -18,6 +18,9 @@ class SyntheticSource:
     not promise its random streams for ever).
     """
 
+    synthetic = True
+    """The ops are sound by construction, and its threads meet in simulated time."""
+
     def __init__(self, spec: Synthetic, seed: int):
         self.spec = spec
         self.seed = seed

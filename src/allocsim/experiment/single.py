@@ -1,0 +1,214 @@
+"""One simulation of one trace, with everything it did written out: `allocsim simulate`."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from allocsim.engine import Result, simulate
+from allocsim.errors import InputError
+from allocsim.kernel import CostTable, Layout
+from allocsim.kernel import kernel as system
+from allocsim.policy import Policy, load_policy
+from allocsim.trace import open_trace
+
+SYSCALL_NAMES = {
+    system.SYS_BRK: "brk",
+    system.SYS_MMAP: "mmap",
+    system.SYS_MUNMAP: "munmap",
+    system.SYS_MREMAP: "mremap",
+    system.SYS_MPROTECT: "mprotect",
+    system.SYS_MADVISE: "madvise",
+}
+OPS_SCHEMA = pa.schema([("op", pa.int64()), ("address", pa.uint64()), ("minor_faults", pa.int64())])
+SYSCALLS_SCHEMA = pa.schema(
+    [("op", pa.int64()), ("name", pa.string())]
+    + [(f"arg{i}", pa.uint64()) for i in range(6)]
+    + [("result", pa.int64())]
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `allocsim simulate` was asked for."""
+
+    trace: Path
+    policy: str
+    settings: tuple[str, ...] = ()
+    ops: Path | None = None
+    syscalls: Path | None = None
+    start_maps: Path | None = None
+    start_brk: str | None = None
+    costs: Path | None = None
+    mode: str = "auto"
+    writing: bool = True
+    referee: bool = False
+
+
+class _Table:
+    """A Parquet file written batch by batch under a temporary name, or nothing at all."""
+
+    def __init__(self, path: Path | None, schema: pa.Schema) -> None:
+        self.path, self.schema, self.rows = path, schema, 0
+        if path is not None:
+            self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            try:
+                self.writer = pq.ParquetWriter(self.temporary, schema, compression="zstd")
+            except OSError as error:
+                raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def append(self, columns: list[Any]) -> None:
+        self.rows += len(columns[0])
+        self.writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+
+    def __enter__(self) -> "_Table":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if self.path is None:
+            return
+        self.writer.close()
+        if kind is None:
+            self.temporary.replace(self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int | float]:
+    """`k=v` pairs as parameters of `policy`; v is a number, 0x too, with K, M or G for KiB…"""
+    from difflib import get_close_matches
+
+    known = policy.parameters()
+    settings: dict[str, int | float] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(
+                f"--set {pair}: write it as name=value, for example mmap_threshold=64K"
+            )
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+            raise InputError(f"--set {pair}: {policy.__name__} has no parameter {name!r}; {hint}")
+        settings[name] = known[name].checked(name, _number(pair, text))
+    return settings
+
+
+def _number(pair: str, text: str) -> int | float:
+    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
+    digits = text[:-1] if scale > 1 else text
+    try:
+        return int(digits, 0) * scale
+    except ValueError:
+        try:
+            return float(digits) * scale
+        except ValueError:
+            raise InputError(f"--set {pair}: {text!r} is not a number") from None
+
+
+def run_request(
+    request: Request, progress: Callable[[int, int], None] | None = None
+) -> tuple[Result, dict[str, Any]]:
+    """Simulate; returns the result and what `--json` prints: totals and the state at the end."""
+    policy = load_policy(request.policy)
+    with (
+        _Table(request.ops, OPS_SCHEMA) as ops,
+        _Table(request.syscalls, SYSCALLS_SCHEMA) as syscalls,
+    ):
+        result = simulate(
+            open_trace(request.trace),
+            policy,
+            parameters=parse_settings(request.settings, policy),
+            costs=CostTable.load(request.costs) if request.costs else None,
+            layout=_layout(request),
+            mode=request.mode,
+            writing=request.writing,
+            referee=request.referee,
+            progress=progress,
+            on_ops=_ops_into(ops) if request.ops else None,
+            on_syscalls=_syscalls_into(syscalls) if request.syscalls else None,
+        )
+    return result, summary(result)
+
+
+def command(request: Request, as_json: bool) -> None:
+    """Simulate and print: a table of the totals, or everything as JSON."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(request.trace.name, total=None)
+        _, content = run_request(
+            request, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if as_json:
+        print(json.dumps(content, indent=2, allow_nan=False, default=str))
+        return
+    width = max(map(len, content["totals"]))
+    for name, value in content["totals"].items():
+        print(
+            f"{name:<{width}}  {value:>18,.4f}"
+            if isinstance(value, float)
+            else f"{name:<{width}}  {value:>18,}"
+        )
+
+
+def mode_of(interpreted: bool, compiled: bool) -> str:
+    """The engine's mode for the two switches."""
+    if interpreted and compiled:
+        raise InputError("--interpreted and --compiled exclude each other")
+    return "interpreted" if interpreted else "compiled" if compiled else "auto"
+
+
+def _layout(request: Request) -> Layout | None:
+    if request.start_maps is None:
+        if request.start_brk is not None:
+            raise InputError("--start-brk goes with --start-maps")
+        return None
+    try:
+        start_brk = int(request.start_brk, 0) if request.start_brk else None
+    except ValueError:
+        raise InputError(f"--start-brk {request.start_brk}: not an address") from None
+    return Layout.from_maps_file(request.start_maps, start_brk)
+
+
+def _ops_into(table: _Table) -> Callable[[np.ndarray, np.ndarray], None]:
+    def append(addresses: np.ndarray, faults: np.ndarray) -> None:
+        numbers = np.arange(table.rows, table.rows + len(addresses))
+        table.append([pa.array(numbers), pa.array(addresses.view(np.uint64)), pa.array(faults)])
+
+    return append
+
+
+def _syscalls_into(table: _Table) -> Callable[[np.ndarray], None]:
+    def append(rows: np.ndarray) -> None:
+        names = pa.array([SYSCALL_NAMES[number] for number in rows[:, 1].tolist()])
+        arguments = [pa.array(rows[:, i].astype(np.uint64)) for i in range(2, 8)]
+        table.append([pa.array(rows[:, 0].copy()), names, *arguments, pa.array(rows[:, 8].copy())])
+
+    return append
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Totals, provenance, pages of the heap that are resident, and mallinfo2 where there is one."""
+    assert result.driver is not None
+    policy = result.driver.policy
+    kernel = policy.kernel
+    heap_bytes = ((kernel.break_ + 4095) & -4096) - kernel.start_brk
+    out: dict[str, Any] = {
+        "totals": result.totals,
+        "provenance": result.provenance,
+        "heap_resident_pages": kernel.resident_in(kernel.start_brk, heap_bytes),
+    }
+    if hasattr(policy, "mallinfo2"):
+        out["mallinfo2"] = policy.mallinfo2()
+    return out
