@@ -191,15 +191,12 @@ static void fix_addresses(char **arguments) {
     if (changed) fail(STATUS_FAILED, "exec", RAW(SYS_execve, "/proc/self/exe", arguments, environ));
 }
 
-/* Threads that take turns need one CPU only, however many the allocator is told of; a timed run
- * really gets as many as were asked for. */
+/* A timed run really gets as many CPUs as were asked for; but threads that take turns need one
+ * only, however many the allocator is told of. */
 static void choose_cpus(void) {
     pretended_cpus = options.cpus ? options.cpus : count_cpus();
-    if (options.mode != REPORT) {
-        restrict_cpus(pretended_cpus);
-    } else if (options.n_threads > 1) {
-        stay_here();
-    }
+    if (options.mode != REPORT) restrict_cpus(pretended_cpus);
+    if (options.n_threads > 1 && !options.free_running) stay_here();
 }
 
 /* ---- results ---- */
