@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Array": "allocsim.component",
+    "BoundaryTagHeap": "allocsim.boundary_tags",
     "Component": "allocsim.component",
     "Param": "allocsim.component",
     "Part": "allocsim.component",
