@@ -165,7 +165,7 @@ def simulate_command(
 def record_program(
     output: Annotated[Path, typer.Option("-o", "--output", help="The trace file to write.")],
     command: Annotated[
-        list[str], typer.Argument(help="The program and its arguments.", metavar="PROGRAM ARGS...")
+        list[str], typer.Argument(help="The program and its arguments.", metavar="PROGRAM [ARGS]")
     ],
 ) -> None:
     """Run a program and record its memory calls; its children get traces of their own.
@@ -180,6 +180,30 @@ def record_program(
     recording = record(command, output)
     print(recording.summary(), file=sys.stderr)
     raise typer.Exit(recording.exit_code)
+
+
+@app.command("run")
+def run(
+    experiment: Annotated[
+        str, typer.Argument(help="An experiment's file (TOML), or the name of a shipped one.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for results [results/NAME].")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Workers [one per CPU].")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute again what is there.")] = False,
+) -> None:
+    """Run an experiment: workloads x policies x parameters x seeds; show what came out.
+
+    What is finished is never computed again: after Ctrl-C or a crash the same command goes on.
+
+    Example: `allocsim run experiments/threshold.toml`
+    """
+    from allocsim.experiment.command import run_command
+
+    raise typer.Exit(run_command(experiment, output, jobs, force))
 
 
 def main() -> None:

@@ -25,13 +25,13 @@ class TomlFile:
 
     def refuse(self, problems: Iterable[Problem]) -> None:
         """Raises one InputError with a line for each problem, if there are any."""
-        if messages := sorted({self._place(problem) for problem in problems}):
-            raise InputError("\n".join(text for _, text in messages))
+        if messages := self.messages(problems):
+            raise InputError("\n".join(messages))
 
-    def _place(self, problem: Problem) -> tuple[int, str]:
-        line = self.lines[problem.path]
-        key = show_path(problem.path)
-        return line, f"{self.path}:{line}: {key}: {problem.text}"
+    def messages(self, problems: Iterable[Problem]) -> list[str]:
+        """`FILE:LINE: key: what is wrong` for each problem, in the order of the file."""
+        places = {(self.lines[p.path], show_path(p.path), p.text) for p in problems}
+        return [f"{self.path}:{line}: {key}: {text}" for line, key, text in sorted(places)]
 
 
 def read_toml(path: Path) -> TomlFile:

@@ -21,6 +21,9 @@ class SyntheticSource:
     synthetic = True
     """The ops are sound by construction, and its threads meet in simulated time."""
 
+    free_order = True
+    """Threads meet in simulated time: only what happens to one object keeps its order."""
+
     def __init__(self, spec: Synthetic, seed: int):
         self.spec = spec
         self.seed = seed

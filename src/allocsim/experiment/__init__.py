@@ -1,0 +1,1 @@
+"""Experiments: a file that asks a question becomes runs, results and an answer."""

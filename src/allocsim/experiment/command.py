@@ -1,0 +1,73 @@
+"""`allocsim run`: from an experiment's file to results, a table and an exit code."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from allocsim.experiment.crew import Kind
+from allocsim.experiment.index import update_index
+from allocsim.experiment.load import load_experiment
+from allocsim.experiment.perform import runs_compiled
+from allocsim.experiment.progress import reporter_for
+from allocsim.experiment.results import parameter_units, rows_of, write_results
+from allocsim.experiment.runner import Outcome, make_runs
+from allocsim.experiment.spec import Experiment
+from allocsim.experiment.store import RunStore
+from allocsim.experiment.summary import settings_of, turns_of
+from allocsim.experiment.sweep import Run, expand
+from allocsim.experiment.table import console_for_output, summary_view
+
+
+def run_command(
+    name: str, folder: Path | None, jobs: int | None, force: bool, console: Console | None = None
+) -> int:
+    """Runs the experiment in file `name`; returns the exit code.
+
+    folder: where results go, `results/NAME` if None. jobs: workers, one per CPU if None. force:
+    compute again what is there.
+    """
+    console = console or console_for_output()
+    experiment = load_experiment(name)
+    root = folder or Path("results") / experiment.name
+    runs = expand(experiment)
+    jobs = jobs or len(os.sched_getaffinity(0))
+    store = RunStore(root)
+    outcome = make_runs(
+        runs, store, reporter_for(console), kind=_kind(runs, jobs), jobs=jobs, force=force
+    )
+    _conclude(experiment, outcome, store, console)
+    return outcome.exit_code
+
+
+def _kind(runs: list[Run], jobs: int) -> Kind:
+    """Compiled code releases the GIL, so threads do; interpreted code needs processes."""
+    if jobs == 1:
+        return "here"
+    return "threads" if all(map(runs_compiled, runs)) else "processes"
+
+
+def _conclude(experiment: Experiment, outcome: Outcome, store: RunStore, console: Console) -> None:
+    """Writes what there is, however the sweep ended, and shows it."""
+    tolerance = experiment.file.tolerance
+    rows = rows_of(outcome)
+    turns = turns_of(settings_of(rows), tolerance)
+    write_results(experiment, outcome, store.root, turns)
+    update_index(store)
+    if rows:
+        console.print(summary_view(rows, turns, parameter_units(experiment), tolerance))
+    for line in _closing(outcome, store.root):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _closing(outcome: Outcome, root: Path) -> list[str]:
+    """What is there, what is not, and what can be done about it."""
+    lines = [f"{len(outcome.stored)} runs ({outcome.kept} of them kept) in {root}"]
+    if outcome.failed:
+        lines.append(f"{len(outcome.failed)} runs failed; {root}/manifest.json says why")
+    if outcome.interrupted:
+        left = len({run.key for run in outcome.runs}) - len(outcome.stored) - len(outcome.failed)
+        lines.append(f"interrupted, {left} runs left; the same command goes on from here")
+    elif outcome.stored:
+        lines.append(f"figures: allocsim figures {root}")
+    return lines

@@ -1,0 +1,82 @@
+"""Performs one run, in whatever process or thread it is called."""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from allocsim.driver import driver_for
+from allocsim.engine import Result, simulate
+from allocsim.errors import AllocsimError
+from allocsim.experiment.spec import KernelOptions
+from allocsim.experiment.store import RunStore, StoredRun, StoreError
+from allocsim.experiment.sweep import Run
+from allocsim.kernel import CostTable, Layout
+from allocsim.policy import load_policy
+from allocsim.workload import open_workload, workload_model
+
+
+class Stopped(BaseException):
+    """The sweep was interrupted while this run was under way."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed: a message for the user, and the traceback if the fault is not theirs."""
+
+    message: str
+    details: str = ""
+
+
+def perform(run: Run, root: Path, stop: Event | None = None) -> StoredRun | Failure:
+    """Simulates a run and stores its result below `root`; what goes wrong inside is a Failure.
+
+    StoreError is raised: where nothing can be written, no other run can succeed. Stopped is raised
+    soon after `stop` is set.
+    """
+    started = time.perf_counter()
+    try:
+        result = simulated(run, stop)
+        return RunStore(root).write(run, result, time.perf_counter() - started)
+    except StoreError:
+        raise
+    except AllocsimError as error:
+        return Failure(str(error))
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def simulated(run: Run, stop: Event | None = None) -> Result:
+    """The result of a run."""
+    spec = workload_model(run.workload_spec).model_validate(run.workload_spec)
+    kernel = KernelOptions.model_validate(run.kernel)
+    return simulate(
+        open_workload(spec, run.seed),
+        load_policy(run.policy),
+        parameters=run.parameters,
+        costs=CostTable.load(Path(run.costs) if run.costs else None),
+        layout=Layout.standard(kernel.bits, kernel.legacy_layout, kernel.stack_limit_bytes),
+        kernel_options=kernel.limits(),
+        samples=run.samples,
+        walks=run.walks,
+        referee=run.referee,
+        writing=run.writing,
+        progress=_stops_at(stop) if stop else None,
+    )
+
+
+def runs_compiled(run: Run) -> bool:
+    """Whether the run's policy has compiled code on disk, so that the engine will use it."""
+    from allocsim.component.compiler import is_cached
+
+    return not run.referee and is_cached(type(driver_for(load_policy(run.policy))), "drive")
+
+
+def _stops_at(stop: Event) -> Callable[[int, int], None]:
+    def check(_done: int, _total: int) -> None:
+        if stop.is_set():
+            raise Stopped
+
+    return check

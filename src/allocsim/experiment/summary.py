@@ -1,0 +1,153 @@
+"""What the rows of an experiment say: means by setting, and where curves turn."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from allocsim.experiment.statistics import Interval, confidence_interval
+from allocsim.experiment.turns import Turn, find_crossing, find_turn
+
+Row = dict[str, Any]
+CPU, MEMORY = "cpu_ns", "resident_mean_bytes"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All repeats of one workload under one policy with one set of parameters."""
+
+    workload: str
+    label: str
+    parameters: dict[str, int | float]
+    rows: list[Row]
+
+    def mean(self, metric: str) -> float:
+        """The mean of a total over the repeats."""
+        return sum(float(row[metric]) for row in self.rows) / len(self.rows)
+
+    def interval(self, metric: str) -> Interval:
+        """The same with its confidence interval."""
+        return confidence_interval([float(row[metric]) for row in self.rows])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The settings of one workload and policy that differ in one parameter only, by its value.
+
+    others: the parameters that have the same value all along.
+    """
+
+    workload: str
+    label: str
+    parameter: str
+    others: dict[str, int | float]
+    settings: list[Setting]
+
+    @property
+    def x(self) -> list[float]:
+        """The parameter's values, rising."""
+        return [setting.parameters[self.parameter] for setting in self.settings]
+
+    def y(self, metric: str) -> list[float]:
+        """The means of a total along the curve."""
+        return [setting.mean(metric) for setting in self.settings]
+
+
+def settings_of(rows: list[Row]) -> list[Setting]:
+    """The rows grouped by workload, policy and parameters, in the order of their first rows."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        told = json.dumps(row["parameters"], sort_keys=True)
+        groups.setdefault((row["workload"], row["label"], told), []).append(row)
+    return [
+        Setting(workload, label, json.loads(told), group)
+        for (workload, label, told), group in groups.items()
+    ]
+
+
+def curves_of(settings: list[Setting]) -> list[Curve]:
+    """A curve for every parameter that takes at least three values while the others stay."""
+    return [curve for curve in _curves(settings) if len(curve.settings) >= 3]
+
+
+def _curves(settings: list[Setting]) -> Iterator[Curve]:
+    for (workload, label), group in itertools.groupby(
+        sorted(settings, key=lambda s: (s.workload, s.label)), lambda s: (s.workload, s.label)
+    ):
+        members = list(group)
+        for parameter in sorted({name for member in members for name in member.parameters}):
+            lines: dict[str, list[Setting]] = {}
+            for member in members:
+                if parameter in member.parameters:
+                    lines.setdefault(_others(member, parameter), []).append(member)
+            for told, line in lines.items():
+                line.sort(key=lambda s: s.parameters[parameter])
+                yield Curve(workload, label, parameter, json.loads(told), line)
+
+
+def _others(setting: Setting, parameter: str) -> str:
+    others = {k: v for k, v in setting.parameters.items() if k != parameter}
+    return json.dumps(others, sort_keys=True)
+
+
+def turns_of(settings: list[Setting], tolerance: float) -> list[dict[str, Any]]:
+    """For each curve the turns of CPU time and of memory, and where the two cross; JSON values."""
+    return [
+        {
+            "workload": curve.workload,
+            "label": curve.label,
+            "parameter": curve.parameter,
+            "others": curve.others,
+            "cpu": asdict(find_turn(curve.x, curve.y(CPU), tolerance)),
+            "memory": asdict(find_turn(curve.x, curve.y(MEMORY), tolerance)),
+            "crossing": _crossing(curve, tolerance),
+        }
+        for curve in curves_of(settings)
+    ]
+
+
+def _crossing(curve: Curve, tolerance: float) -> tuple[float, float] | None:
+    """Where CPU and memory cross; None if one of them is flat, and so crosses by chance only."""
+    cpu, memory = curve.y(CPU), curve.y(MEMORY)
+    if "flat" in (find_turn(curve.x, y, tolerance).shape for y in (cpu, memory)):
+        return None
+    return find_crossing(curve.x, cpu, memory)
+
+
+def best_settings(settings: list[Setting]) -> list[tuple[Setting, str]]:
+    """For each workload and policy the setting with the least CPU and the one with least memory.
+
+    With each comes why it was chosen; a policy that was not swept has one, chosen for no reason.
+    """
+    chosen: list[tuple[Setting, str]] = []
+    groups: dict[tuple[str, str], list[Setting]] = {}
+    for setting in settings:
+        groups.setdefault((setting.workload, setting.label), []).append(setting)
+    for members in groups.values():
+        if len(members) == 1:
+            chosen.append((members[0], ""))
+            continue
+        least = [min(members, key=lambda s: (s.mean(m), s.mean(n))) for m, n in _PREFERENCES]
+        if least[0] is least[1]:
+            chosen.append((least[0], "least of both"))
+        else:
+            chosen += zip(least, ("least CPU", "least memory"), strict=True)
+    return chosen
+
+
+_PREFERENCES = ((CPU, MEMORY), (MEMORY, CPU))
+
+
+def describe(turn: dict[str, Any] | Turn, show: Any) -> str:
+    """A turn in words; `show` writes a value of the parameter."""
+    told = asdict(turn) if isinstance(turn, Turn) else turn
+    shape, start, end, ratio = told["shape"], told["start"], told["end"], told["ratio"]
+    size = "from zero or to zero" if ratio is None else f"{ratio:.3g} times"
+    if shape == "flat":
+        return f"does not turn (highest {ratio or 1:.3f} times lowest)"
+    if shape in ("falls", "rises"):
+        return f"{shape} {size} from {show(start)} to {show(end)}, level outside"
+    if shape in ("valley", "peak"):
+        return f"turns at {show(told['extreme'])}, a {shape} ({size})"
+    return f"wavers ({size}), lowest at {show(told['best'])}"

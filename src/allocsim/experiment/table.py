@@ -1,0 +1,101 @@
+"""The final table of an experiment, and its turns in words."""
+
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from allocsim.experiment.statistics import Interval
+from allocsim.experiment.summary import Setting, best_settings, describe, settings_of
+from allocsim.experiment.units import show_bytes, show_ns
+
+_PLAIN_WIDTH = 140
+"""Columns of a pipe or a file: nobody folds lines there."""
+
+
+def console_for_output() -> Console:
+    """Standard output, wide enough for the table where it is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH, highlight=False)
+
+
+def summary_view(
+    rows: list[dict[str, Any]], turns: list[dict[str, Any]], units: dict[str, str], tolerance: float
+) -> Group:
+    """The table and the turns, ready to print."""
+    parts: list[Any] = [_table(settings_of(rows), units)]
+    if turns:
+        parts.append(_turns(turns, units, tolerance))
+    return Group(*parts)
+
+
+def show_parameters(parameters: dict[str, Any], units: dict[str, str]) -> str:
+    """`mmap_threshold=128 KiB`, several joined by blanks."""
+    return " ".join(f"{k}={show_value(v, units.get(k, ''))}" for k, v in parameters.items())
+
+
+def show_value(value: float, unit: str) -> str:
+    """A parameter's value in its unit."""
+    if unit == "bytes":
+        return show_bytes(value)
+    if unit == "ns":
+        return show_ns(value)
+    return f"{value:g}" + (f" {unit}" if unit else "")
+
+
+def _table(settings: list[Setting], units: dict[str, str]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("workload", "policy", "setting"):
+        table.add_column(name, no_wrap=name != "setting")
+    for name in ("CPU", "resident peak", "mean", "overhead", "syscalls", "page faults"):
+        table.add_column(name, justify="right", no_wrap=True)
+    last = ""
+    for setting, reason in best_settings(settings):
+        shown = setting.workload if setting.workload != last else ""
+        if shown and last:
+            table.add_section()
+            table.add_row()
+        last = setting.workload
+        told = show_parameters(setting.parameters, units)
+        told = f"{told} ({reason})" if reason else told
+        table.add_row(shown, setting.label, told, *_figures(setting))
+    return table
+
+
+def _figures(setting: Setting) -> list[str]:
+    shown = {
+        "cpu_ns": show_ns,
+        "resident_peak_bytes": show_bytes,
+        "resident_mean_bytes": show_bytes,
+        "resident_overhead_at_peak": lambda share: f"{share:.0%}",
+        "syscalls": lambda n: f"{n:,.0f}",
+        "minor_faults": lambda n: f"{n:,.0f}",
+    }
+    return [_with_error(setting.interval(name), show) for name, show in shown.items()]
+
+
+def _with_error(interval: Interval, show: Any) -> str:
+    """The mean, and half its interval in per cent where there is one."""
+    if interval.half_width == 0 or not interval.mean:
+        return str(show(interval.mean))
+    return f"{show(interval.mean)} ±{interval.half_width / abs(interval.mean):.1%}"
+
+
+def _turns(turns: list[dict[str, Any]], units: dict[str, str], tolerance: float) -> Text:
+    text = Text(f"\nWhere CPU time and memory turn (what stays within {tolerance:.0%} is level):\n")
+    for turn in turns:
+        unit = units.get(turn["parameter"], "")
+
+        def show(value: float, unit: str = unit) -> str:
+            return show_value(value, unit)
+
+        others = show_parameters(turn["others"], units)
+        where = f"{turn['workload']}, {turn['label']}{' ' + others if others else ''}"
+        text.append(f"  {where}, over {turn['parameter']}:\n", style="bold")
+        text.append(f"    CPU time {describe(turn['cpu'], show)}\n")
+        text.append(f"    mean resident memory {describe(turn['memory'], show)}\n")
+        if turn["crossing"]:
+            low, high = map(show, turn["crossing"])
+            text.append(f"    one is bought with the other; even between {low} and {high}\n")
+    return text
