@@ -275,8 +275,17 @@ static int is_recorded_mapping(int flags)
 
 static struct written leave_range(struct call call, enum kind kind, void *start, size_t length)
 {
-    put(call.log, RESIDENT, 0, start, resident_bytes(start, length), call.entry, 0);
+    put_resident(call.log, start, length, call.entry);
     return put(call.log, kind, 0, start, length, call.entry, 0);
+}
+
+/* A call logged beforehand has returned; if it failed, it did not happen. */
+static void close_range_call(struct call call, struct written written, int failed)
+{
+    if (!failed)
+        put_ticks(written, ticks() - call.entry);
+    else if (is_there(written))
+        written.event->what = NOTHING;
 }
 
 static void log_mapping(struct call call, void *start, size_t length, int protection, int flags)
@@ -316,10 +325,7 @@ TAKEN int munmap(void *start, size_t length)
     if (call.log && length && !((uintptr_t)start % PAGE))
         written = leave_range(call, MUNMAP, start, length);
     int failed = real.munmap(start, length);
-    if (!failed)
-        put_ticks(written, ticks() - call.entry);
-    else if (is_there(written))
-        written.event->what = NOTHING;
+    close_range_call(call, written, failed);
     leave();
     return failed;
 }
@@ -350,13 +356,13 @@ TAKEN int madvise(void *start, size_t length, int advice)
     if (UNLIKELY(!ready()) || UNLIKELY(!real.madvise))
         return syscall(SYS_madvise, start, length, advice);
     struct call call = enter();
-    int gives_back = advice == MADV_DONTNEED || advice == MADV_FREE;
-    uint64_t used = call.log && gives_back ? resident_bytes(start, length) : 0;
-    int failed = real.madvise(start, length, advice);
-    if (call.log && gives_back && !failed) {
-        put(call.log, RESIDENT, 0, start, used, call.entry, 0);
-        put(call.log, MADVISE, advice, start, length, call.entry, ticks() - call.entry);
+    struct written written = {NULL, 0};
+    if (call.log && (advice == MADV_DONTNEED || advice == MADV_FREE)) {
+        put_resident(call.log, start, length, call.entry);
+        written = put(call.log, MADVISE, advice, start, length, call.entry, 0);
     }
+    int failed = real.madvise(start, length, advice);
+    close_range_call(call, written, failed);
     leave();
     return failed;
 }

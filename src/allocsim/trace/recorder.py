@@ -21,6 +21,7 @@ from typing import Any
 
 from allocsim.cbuild import build
 from allocsim.errors import InputError
+from allocsim.trace.atomic import AtomicFile
 from allocsim.trace.provenance import Provenance
 from allocsim.trace.recorder_convert import Converter
 from allocsim.trace.recorder_log import Process, read_processes
@@ -76,8 +77,7 @@ def record(command: Sequence[str], output: Path) -> Recording:
     """
     program = find_program(command[0])
     check_recordable(program)
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"{output}: there is no folder {output.parent}; create it first")
+    AtomicFile(output)  # refuses what is no place for a file, before the program runs
     library = build(SOURCE, shared=True, flags=FLAGS)
     with _folder_beside(output) as folder:
         clock = _Clock(library)
@@ -90,9 +90,14 @@ def record(command: Sequence[str], output: Path) -> Recording:
 def _folder_beside(output: Path) -> Iterator[Path]:
     """A folder for the logs on the output's file system, gone afterwards."""
     parent = output.absolute().parent
-    with tempfile.TemporaryDirectory(
-        prefix=f".{output.name}.", dir=parent, ignore_cleanup_errors=True
-    ) as name:
+    try:
+        # Children that outlive the program may still write there while it is removed.
+        folder = tempfile.TemporaryDirectory(
+            prefix=f".{output.name}.", dir=parent, ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise InputError(f"{output}: cannot write there: {error.strerror}") from error
+    with folder as name:
         if len(os.fsencode(name)) > LONGEST_FOLDER:
             raise InputError(f"{output}: the path is too long; at most {LONGEST_FOLDER} bytes")
         yield Path(name)
@@ -261,7 +266,7 @@ def _figures(
     }
     if process.has_ended:
         figures["peak_rss_bytes"] = process.peak_kib * 1024
-        figures["minor_faults"] = process.minor_faults
+        figures["minor_faults"] = process.minor_faults - process.faults_before
         figures["major_faults"] = process.major_faults
         figures["cpu_ns"] = process.cpu_ns
     elif usage is not None:
@@ -275,7 +280,7 @@ def _figures_of_killed(process: Process, usage: resource.struct_rusage) -> dict[
     """From the parent's view; the kernel's peak starts at that of the process's former program,
     so it tells nothing unless it grew."""
     figures: dict[str, Any] = {
-        "minor_faults": usage.ru_minflt - process.start_faults,
+        "minor_faults": usage.ru_minflt - process.faults_before,
         "major_faults": usage.ru_majflt,
         "cpu_ns": int((usage.ru_utime + usage.ru_stime) * 1e9),
     }

@@ -54,7 +54,7 @@ enum kind {
     MREMAP_BEGIN,
     MREMAP_END, /* address: 0 if it failed; detail: MREMAP_MAYMOVE */
     MADVISE,    /* detail: the advice */
-    RESIDENT,   /* size: bytes resident in the range of the thread's next event */
+    RESIDENT,   /* a run of resident bytes in the range of the thread's next event */
 };
 
 enum { MAPPED_RESERVE = 8 };

@@ -16,6 +16,8 @@ LOG_VERSION = 1
 CAPACITY = 2048
 HEADER_BYTES = 4096
 NAME_BYTES = 1024
+MOST_RUNS = 16
+"""Ranges of resident pages told apart in one mapping."""
 MERGED_EVENTS = 2**18
 """Events in memory at once while the logs of all threads are merged."""
 
@@ -82,6 +84,12 @@ class Process:
     allocator_is_foreign: bool
     program: str
     arguments: tuple[str, ...]
+
+    @property
+    def faults_before(self) -> int:
+        """Minor faults of the programs that the process ran before this one."""
+        is_first = self.path.suffixes[0] == ".0"
+        return 0 if is_first else self.start_faults
 
     def logs(self) -> list[Path]:
         """The files with its threads' events."""
@@ -150,6 +158,18 @@ class Resident:
     def bytes_in(self, start: int, end: int) -> int:
         """How many bytes from address `start` up to `end` lie in resident pages."""
         return self._bytes_below(end) - self._bytes_below(start)
+
+    def runs_in(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The resident parts of that range, as (start, end); of many, the last stands for more."""
+        first = int(np.searchsorted(self._end, start, "right"))
+        last = int(np.searchsorted(self._start, end, "left"))
+        pairs = zip(self._start[first:last].tolist(), self._end[first:last].tolist(), strict=True)
+        runs = [(max(run_start, start), min(run_end, end)) for run_start, run_end in pairs]
+        if len(runs) <= MOST_RUNS:
+            return runs
+        kept, rest = runs[: MOST_RUNS - 1], runs[MOST_RUNS - 1 :]
+        rest_bytes = sum(run_end - run_start for run_start, run_end in rest)
+        return [*kept, (rest[0][0], rest[0][0] + rest_bytes)]
 
     def _bytes_below(self, address: int) -> int:
         index = int(np.searchsorted(self._start, address, "right"))

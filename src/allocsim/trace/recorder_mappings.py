@@ -1,7 +1,7 @@
 """The program's own mappings while a recording is read: which addresses belong to which object."""
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 PAGE_BYTES = 4096
@@ -13,7 +13,7 @@ class Piece:
 
     slot: the object's. base: the address of the object's first byte. since: order number of the
     event after which the piece's pages were touched: its mmap, mremap, or an madvise that emptied
-    it.
+    it; negative if they had been touched before.
     """
 
     start: int
@@ -50,6 +50,8 @@ class Mappings:
 
     def cut(self, start: int, length: int) -> list[Piece]:
         """Take out the range and return the pieces that were there, in order of address."""
+        if length <= 0:
+            return []
         end = start + -(-length // PAGE_BYTES) * PAGE_BYTES
         taken = []
         for piece in self._overlapping(start, end):
@@ -82,15 +84,13 @@ class Mappings:
             del self._count[piece.slot]
 
 
-def share(pieces: list[Piece], n_bytes: int) -> Iterator[tuple[Piece, int]]:
-    """Deal out `n_bytes`, known for all pieces together, from the first piece on."""
-    for piece in pieces:
-        part = min(piece.n_bytes, n_bytes)
-        n_bytes -= part
-        yield piece, part
+def overlap(piece: Piece, start: int, end: int) -> tuple[int, int]:
+    """The part of a range of addresses that lies in `piece`, as offset in the object and length."""
+    first, last = max(piece.start, start), min(piece.end, end)
+    return first - piece.base, max(0, last - first)
 
 
-def joined(pieces: list[Piece]) -> list[Piece]:
+def joined(pieces: Iterable[Piece]) -> list[Piece]:
     """Pieces of one object that touch each other as one."""
     result: list[Piece] = []
     for piece in pieces:

@@ -1,28 +1,72 @@
 /* What is resident: of a block or mapping at its end, and of the whole process at its exit. */
 
-enum { PAGE = 4096, BIG_BYTES = 16384, PAGES_AT_ONCE = 1024 };
+enum { PAGE = 4096, BIG_BYTES = 16384, PAGES_AT_ONCE = 1024, MOST_RUNS = 16 };
 #define MOST_SCANNED_BYTES (16ull << 30) /* beyond it lies a reservation, hardly touched */
 
-/* Bytes of the range that lie in resident pages. Few pages are asked for at a time, because a
- * signal handler's stack may be small. */
-static uint64_t resident_bytes(const void *start, uint64_t length)
+/* Call `use` with each run of resident pages in a range. Few pages are asked for at a time, because
+ * a signal handler's stack may be small. */
+static inline void each_run(uint64_t start, uint64_t length,
+                            void (*use)(void *, uint64_t, uint64_t), void *to)
 {
     int saved = errno;
-    uintptr_t first = (uintptr_t)start, end = first + length;
-    if (length > MOST_SCANNED_BYTES)
-        end = first + MOST_SCANNED_BYTES;
-    uint64_t bytes = 0;
-    for (uintptr_t at = first & -PAGE; at < end;) {
+    uint64_t end = start + (length < MOST_SCANNED_BYTES ? length : MOST_SCANNED_BYTES);
+    uint64_t run = 0;
+    for (uint64_t at = start & -PAGE; at < end;) {
         unsigned char pages[PAGES_AT_ONCE];
-        uintptr_t left = (end - at + PAGE - 1) / PAGE, n = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
+        uint64_t left = (end - at + PAGE - 1) / PAGE, n = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
         if (syscall(SYS_mincore, at, n * PAGE, pages) != 0)
             memset(pages, 0, n);
-        for (uintptr_t i = 0; i < n; i++, at += PAGE)
-            if (pages[i] & 1)
-                bytes += (at + PAGE < end ? at + PAGE : end) - (at > first ? at : first);
+        for (uint64_t i = 0; i < n; i++, at += PAGE) {
+            int resident = pages[i] & 1;
+            if (resident && !run)
+                run = at > start ? at : start;
+            else if (!resident && run)
+                use(to, run, at), run = 0;
+        }
     }
+    if (run)
+        use(to, run, end);
     errno = saved;
-    return bytes;
+}
+
+static void add_bytes(void *sum, uint64_t start, uint64_t end)
+{
+    *(uint64_t *)sum += end - start;
+}
+
+/* Bytes of a block that lie in resident pages. */
+static uint64_t resident_bytes(const void *block, uint64_t length)
+{
+    uint64_t sum = 0;
+    each_run((uint64_t)block, length, add_bytes, &sum);
+    return sum;
+}
+
+struct runs {
+    struct log *log;
+    uint64_t entry;
+    unsigned count;
+    uint64_t last_start, last_bytes; /* all from the last run on, as if they were one */
+};
+
+static void put_run(void *to, uint64_t start, uint64_t end)
+{
+    struct runs *runs = to;
+    if (++runs->count < MOST_RUNS) {
+        put(runs->log, RESIDENT, 0, (void *)start, end - start, runs->entry, 0);
+    } else {
+        runs->last_start = runs->last_start ? runs->last_start : start;
+        runs->last_bytes += end - start;
+    }
+}
+
+/* Log which parts of a range of mappings are resident, before the event about the range. */
+static void put_resident(struct log *log, const void *start, uint64_t length, uint64_t entry)
+{
+    struct runs runs = {log, entry, 0, 0, 0};
+    each_run((uint64_t)start, length, put_run, &runs);
+    if (runs.last_bytes)
+        put(log, RESIDENT, 0, (void *)runs.last_start, runs.last_bytes, entry, 0);
 }
 
 /* ---- At exit --------------------------------------------------------------------------------- */
@@ -42,31 +86,13 @@ static void write_ranges(struct output *output)
     output->count = 0;
 }
 
-static void add_page(struct output *output, uint64_t address)
+static void add_range(void *to, uint64_t start, uint64_t end)
 {
-    if (output->count && output->ranges[output->count - 1][1] == address) {
-        output->ranges[output->count - 1][1] += PAGE;
-        return;
-    }
+    struct output *output = to;
     if (output->count == sizeof output->ranges / sizeof *output->ranges)
         write_ranges(output);
-    output->ranges[output->count][0] = address;
-    output->ranges[output->count++][1] = address + PAGE;
-}
-
-static void add_resident(struct output *output, uint64_t start, uint64_t end)
-{
-    if (end - start > MOST_SCANNED_BYTES)
-        end = start + MOST_SCANNED_BYTES;
-    unsigned char pages[PAGES_AT_ONCE];
-    for (uint64_t at = start; at < end;) {
-        uint64_t left = (end - at) / PAGE, n = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
-        if (syscall(SYS_mincore, at, n * PAGE, pages) != 0)
-            memset(pages, 0, n);
-        for (uint64_t i = 0; i < n; i++, at += PAGE)
-            if (pages[i] & 1)
-                add_page(output, at);
-    }
+    output->ranges[output->count][0] = start;
+    output->ranges[output->count++][1] = end;
 }
 
 /* A line of /proc/self/maps; only private anonymous memory counts: its inode is 0. */
@@ -76,7 +102,7 @@ static void add_mapping(struct output *output, const char *line)
     char rights[5];
     if (sscanf(line, "%lx-%lx %4s %*x %*s %lu", &start, &end, rights, &inode) == 4)
         if (inode == 0 && rights[3] == 'p' && line[0] != 'f')
-            add_resident(output, start, end);
+            each_run(start, end - start, add_range, output);
 }
 
 /* Call `use` with each line of a file of /proc, without allocating; long lines come cut. */
@@ -118,7 +144,7 @@ static void take_figures(struct process *process)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    process->minor_faults = usage.ru_minflt - process->start_faults;
+    process->minor_faults = usage.ru_minflt;
     process->major_faults = usage.ru_majflt;
     process->cpu_ns = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
     each_line("/proc/self/status", take_peak, NULL);

@@ -13,13 +13,18 @@ import numpy as np
 
 from allocsim.trace.ops import Op
 from allocsim.trace.recorder_log import EVENT, Kind, Process, Resident
-from allocsim.trace.recorder_mappings import Mappings, Piece, joined, share
+from allocsim.trace.recorder_mappings import Mappings, Piece, joined, overlap
 
 BIG_BYTES = 16_384
 """From this size on the recorder looks at the page map when a block is freed."""
 
+Runs = list[tuple[int, int]]
+"""Ranges of addresses that are resident, from start up to end."""
+
 _WRITABLE, _RESERVE = 2, 8
 _READ, _READ_WRITE = 1, 3
+_TOUCHED = -1
+"""In place of the order number since when a piece is untouched."""
 
 
 @dataclass
@@ -55,8 +60,8 @@ class Survey:
         self._live: dict[int, tuple[int, int]] = {}
         self._mappings = Mappings()
         self._mmap_rows: dict[int, MappingRow] = {}
-        self._resident: dict[int, int] = {}
-        self._moving: dict[int, tuple[int, int, int]] = {}
+        self._runs: dict[int, Runs] = {}
+        self._moving: dict[int, tuple[int, int, Runs]] = {}
         for events in process.events():
             for event in _interesting(events):
                 self._follow(*event)
@@ -70,15 +75,15 @@ class Survey:
         elif kind < Kind.MMAP:
             self._live[address] = (order, size)
         elif kind == Kind.RESIDENT:
-            self._resident[thread] = size
+            self._runs.setdefault(thread, []).append((address, address + size))
         elif kind == Kind.MMAP:
             self._map(order, address, size, detail)
         elif kind == Kind.MUNMAP:
-            self._unmap(order, address, size, self._resident.pop(thread, 0))
+            self._unmap(order, address, size, self._runs.pop(thread, []))
         elif kind == Kind.MADVISE:
-            self._advise(order, address, size, detail, self._resident.pop(thread, 0))
+            self._advise(order, address, size, detail, self._runs.pop(thread, []))
         elif kind == Kind.MREMAP_BEGIN:
-            self._moving[thread] = (address, size, self._resident.pop(thread, 0))
+            self._moving[thread] = (address, size, self._runs.pop(thread, []))
         elif kind == Kind.MREMAP_END and thread in self._moving:
             self._remap(order, self._moving.pop(thread), address, size, bool(detail))
 
@@ -88,7 +93,7 @@ class Survey:
             self.written[order] = resident_bytes
 
     def _map(self, order: int, start: int, length: int, detail: int) -> None:
-        self._unmap(order, start, length, 0)  # what went away unseen
+        self._unmap(order, start, length, [])  # what went away unseen
         protection = _READ_WRITE if detail & _WRITABLE else detail & _READ
         row = MappingRow(Op.MMAP, order, length, arg=protection)
         row.is_reserve = bool(detail & _RESERVE) or not protection
@@ -96,66 +101,82 @@ class Survey:
         self._add_row(order, row)
         self._mappings.add(Piece(start, start + length, order, start, order))
 
-    def _unmap(self, order: int, start: int, length: int, resident_bytes: int) -> None:
-        self._release(order, self._cut(start, length, resident_bytes), resident_bytes)
+    def _unmap(self, order: int, start: int, length: int, runs: Runs) -> None:
+        self._release(order, self._cut(start, length, runs), runs)
 
-    def _cut(self, start: int, length: int, resident_bytes: int) -> list[Piece]:
+    def _cut(self, start: int, length: int, runs: Runs) -> list[Piece]:
         """Take a range out; what of it is resident was touched some time before."""
         pieces = self._mappings.cut(start, length)
-        for piece, part in share(pieces, resident_bytes):
-            self._touch(piece, part)
+        for piece in pieces:
+            self._touch(piece, runs)
         return pieces
 
-    def _release(self, order: int, pieces: list[Piece], resident_bytes: int) -> None:
+    def _release(self, order: int, pieces: list[Piece], runs: Runs) -> None:
         """Add the munmap rows of pieces that were cut out."""
         whole = joined(pieces)
-        for index, (piece, part) in enumerate(share(whole, resident_bytes)):
-            row = MappingRow(Op.MUNMAP, piece.slot, piece.n_bytes, piece.offset)
-            row.resident_bytes = -part
+        for index, piece in enumerate(whole):
+            row = self._row_of_piece(Op.MUNMAP, piece, runs)
             later = any(p.slot == piece.slot for p in whole[index + 1 :])
             row.is_last = not later and not self._mappings.has_object(piece.slot)
             if row.is_last:
                 del self._mmap_rows[piece.slot]
             self._add_row(order, row)
 
-    def _advise(
-        self, order: int, start: int, length: int, advice: int, resident_bytes: int
-    ) -> None:
-        pieces = self._cut(start, length, resident_bytes)
+    def _row_of_piece(self, op: Op, piece: Piece, runs: Runs) -> MappingRow:
+        """A row that takes from `piece` what is resident."""
+        row = MappingRow(op, piece.slot, piece.n_bytes, piece.offset)
+        row.resident_bytes = -sum(overlap(piece, *run)[1] for run in runs)
+        return row
+
+    def _advise(self, order: int, start: int, length: int, advice: int, runs: Runs) -> None:
+        pieces = self._cut(start, length, runs)
         for piece in pieces:
             self._mappings.add(replace(piece, since=order))
-        for piece, part in share(joined(pieces), resident_bytes):
-            row = MappingRow(Op.MADVISE, piece.slot, piece.n_bytes, piece.offset, advice)
-            row.resident_bytes = -part
+        for piece in joined(pieces):
+            row = self._row_of_piece(Op.MADVISE, piece, runs)
+            row.arg = advice
             self._add_row(order, row)
 
     def _remap(
-        self, order: int, old: tuple[int, int, int], start: int, length: int, may_move: bool
+        self, order: int, old: tuple[int, int, Runs], start: int, length: int, may_move: bool
     ) -> None:
         if not start:
             return  # it failed, and nothing has changed
-        old_start, old_length, resident_bytes = old
-        pieces = self._cut(old_start, old_length, resident_bytes)
+        old_start, old_length, runs = old
+        pieces = self._cut(old_start, old_length, runs)
         if not pieces:
             return  # a mapping that is not recorded
         whole = joined(pieces)
         if len(whole) > 1 or self._mappings.has_object(whole[0].slot):
-            self._release(order, pieces, resident_bytes)
-            self._map(order, start, length, _READ_WRITE)
+            self._release(order, pieces, runs)
+            self._map(order, start, length, _WRITABLE)
             return
-        base, identity = start - whole[0].offset, whole[0].slot
-        self._mappings.add(Piece(start, start + length, identity, base, order))
-        row = MappingRow(Op.MREMAP, identity, length, arg=int(may_move))
-        row.resident_bytes = -resident_bytes
+        row = self._row_of_piece(Op.MREMAP, whole[0], runs)
+        row.size, row.offset, row.arg = length, 0, int(may_move)
         self._add_row(order, row)
+        base = start - whole[0].offset
+        self._mappings.add(Piece(start, start + length, row.identity, base, order))
+        shift, end = start - old_start, start + length
+        for run_start, run_end in [(a + shift, min(b + shift, end)) for a, b in runs]:
+            row.resident_bytes += max(0, run_end - run_start)
+            self._mark_touched(run_start, run_end)
 
-    def _touch(self, piece: Piece, n_bytes: int) -> None:
-        """The first `n_bytes` of `piece` were written, at once after they were mapped."""
-        if n_bytes:
-            row = MappingRow(Op.TOUCH, piece.slot, n_bytes, piece.offset)
-            row.resident_bytes = n_bytes
-            self._add_row(piece.since, row)
-            self._mmap_rows[piece.slot].arg = _READ_WRITE
+    def _mark_touched(self, start: int, end: int) -> None:
+        """These bytes moved with their mapping: nothing touches them first."""
+        for piece in self._mappings.cut(start, end - start):
+            self._mappings.add(replace(piece, since=_TOUCHED))
+
+    def _touch(self, piece: Piece, runs: Runs) -> None:
+        """What of `runs` lies in `piece` was written, at once after it was mapped."""
+        if piece.since == _TOUCHED:
+            return
+        for run in runs:
+            offset, n_bytes = overlap(piece, *run)
+            if n_bytes:
+                row = MappingRow(Op.TOUCH, piece.slot, n_bytes, offset)
+                row.resident_bytes = n_bytes
+                self._add_row(piece.since, row)
+                self._mmap_rows[piece.slot].arg = _READ_WRITE
 
     def _add_row(self, order: int, row: MappingRow) -> None:
         self.rows.setdefault(order, []).append(row)
@@ -169,9 +190,9 @@ class Survey:
                 self._settle_block(address, resident.bytes_in(address, address + size))
         for piece in self._mappings:
             if resident is not None:
-                self._touch(piece, resident.bytes_in(piece.start, piece.end))
+                self._touch(piece, resident.runs_in(piece.start, piece.end))
             elif not self._mmap_rows[piece.slot].is_reserve:
-                self._touch(piece, piece.n_bytes)
+                self._touch(piece, [(piece.start, piece.end)])
 
 
 def _interesting(events: np.ndarray) -> Iterator[tuple[int, ...]]:

@@ -1,0 +1,283 @@
+"""The recorder, on small C programs that do one awkward thing each (tests/trace/programs)."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from allocsim.errors import InputError
+from allocsim.trace import Op, Trace, open_trace
+from allocsim.trace.recorder import Recording, record
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Compiles a program of tests/trace/programs."""
+    folder = tmp_path_factory.mktemp("programs")
+
+    def build(name: str, *flags: str) -> Path:
+        source, target = PROGRAMS / f"{name}.c", folder / "-".join([name, *flags]).replace("/", "_")
+        # The compiler must not remove calls that have no effect.
+        options = ["-O0", "-w", "-fno-builtin", "-o", str(target), str(source), "-pthread", "-ldl"]
+        if not target.exists():
+            subprocess.run(["cc", *options, *flags], check=True)
+        return target
+
+    return build
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "traces" / "t.parquet"
+
+
+@pytest.fixture(autouse=True)
+def make_folder(output: Path) -> None:
+    output.parent.mkdir()
+
+
+def run(output: Path, *command: object) -> tuple[Recording, Trace]:
+    """Record a program; its trace."""
+    recording = record([str(part) for part in command], output)
+    return recording, open_trace(output).read()
+
+
+def of_size(trace: Trace, *sizes: int) -> int:
+    """How many allocations ask for one of `sizes`."""
+    return int((np.isin(trace.size, sizes) & (trace.op <= Op.ALIGNED_ALLOC)).sum())
+
+
+def lived(trace: Trace, size: int) -> list[Op]:
+    """All ops on the slot of the first block of `size`, from its allocation to its free."""
+    start = int(np.flatnonzero(trace.size == size)[0])
+    rows = np.flatnonzero(trace.object == trace.object[start])
+    ops = [Op(op) for op in trace.op[rows[rows >= start]]]
+    return ops[: ops.index(Op.FREE) + 1] if Op.FREE in ops else ops
+
+
+def test_every_call_becomes_its_op(built: Build, output: Path) -> None:
+    _, trace = run(output, built("every_call"))
+    rows = [
+        (Op(op).label, size, alignment)
+        for op, size, alignment in zip(trace.op, trace.size, trace.alignment, strict=True)
+        if op not in (Op.FREE, Op.TOUCH)
+    ]
+    start = rows.index(("malloc", 101, 0))
+    assert rows[start:] == [
+        ("malloc", 101, 0),
+        ("calloc", 201, 0),
+        ("realloc", 303, 0),
+        ("realloc", 404, 0),
+        ("aligned_alloc", 505, 64),
+        ("aligned_alloc", 640, 128),
+        ("aligned_alloc", 707, 256),
+        ("aligned_alloc", 808, 4096),
+        ("aligned_alloc", 4096, 4096),
+        ("realloc", 111, 0),
+        ("realloc", 0, 0),
+        ("mmap", 2**20, 0),
+        ("madvise", 2**15, 0),
+        ("munmap", 2**19, 0),
+        ("mremap", 2**21, 0),
+        ("munmap", 2**21, 0),
+    ]
+    assert int((trace.op[-20:] == Op.FREE).sum()) == 7
+
+
+def test_touches_of_a_mapping_follow_the_call_that_made_room(built: Build, output: Path) -> None:
+    _, trace = run(output, built("every_call"))
+    rows = slice(int(np.flatnonzero(trace.op == Op.MMAP)[0]), None)
+    ops = [Op(op).label for op in trace.op[rows]]
+    assert ops == ["mmap", "touch", "touch", "madvise", "munmap", "mremap", "munmap"]
+    touched = trace.op == Op.TOUCH
+    assert trace.offset[touched].tolist() == [0, 2**15]
+    assert trace.size[touched].tolist() == [2**15, 2**15]
+
+
+def test_written_is_estimated_for_big_blocks(built: Build, output: Path) -> None:
+    _, trace = run(output, built("big_blocks"))
+    written = {
+        (Op(op).label, int(size)): []
+        for op, size in zip(trace.op, trace.size, strict=True)
+        if size >= 2**20
+    }
+    for op, size, n in zip(trace.op, trace.size, trace.written, strict=True):
+        if size >= 2**20:
+            written[Op(op).label, int(size)].append(int(n))
+    page = 4096
+    expected = {
+        ("malloc", 2**20): [300_000, 100_000, 700_000],
+        ("calloc", 2**20): [0],
+        ("realloc", 2**21): [500_000],
+    }
+    assert written.keys() == expected.keys()
+    for key, values in expected.items():
+        for found, real in zip(written[key], values, strict=True):
+            assert real <= found <= real + 2 * page, key
+    assert open_trace(output).provenance.written_source == "estimated"
+
+
+@pytest.mark.parametrize("n_blocks", [5, 2048, 30_000])
+def test_nothing_is_lost_when_the_program_is_killed(
+    built: Build, output: Path, n_blocks: int
+) -> None:
+    recording, trace = run(output, built("killed"), n_blocks)
+    assert recording.exit_code == 128 + 9
+    assert of_size(trace, 24) == n_blocks
+
+
+def test_blocks_freed_by_other_threads_keep_their_identity(built: Build, output: Path) -> None:
+    recording, trace = run(output, built("threads"))
+    extras = open_trace(output).provenance.extras
+    assert recording.traces[0].n_threads == 5
+    assert extras["unseen_allocations"] == extras["unseen_frees"] == 0
+    assert of_size(trace, *range(16, 216)) >= 80_000
+    assert trace.n_slots < 600  # 256 places, and what libc needs for threads
+
+
+def test_threads_are_numbered_one_by_one(built: Build, output: Path) -> None:
+    _, trace = run(output, built("many_threads"))
+    mine = trace.thread[trace.size == 333]
+    assert mine.tolist() == list(range(1, 101))
+
+
+def test_forked_children_have_traces_of_their_own(built: Build, output: Path) -> None:
+    recording, trace = run(output, built("forks"))
+    assert (of_size(trace, 1111), of_size(trace, 2222, 3333), of_size(trace, 4444)) == (1, 0, 5000)
+    assert lived(trace, 1111) == [Op.MALLOC, Op.FREE]
+    children = [open_trace(recorded.path).read() for recorded in recording.traces[1:]]
+    counts = sorted((of_size(c, 2222), of_size(c, 3333), of_size(c, 4444)) for c in children)
+    assert counts == [(0, 5000, 0), (5000, 0, 0)]
+    for recorded in recording.traces[1:]:
+        assert open_trace(recorded.path).provenance.extras["unseen_allocations"] == 1
+
+
+def test_programs_that_are_run_have_traces_of_their_own(built: Build, output: Path) -> None:
+    churn = built("churn")
+    recording, trace = run(output, built("runs_others"), churn)
+    assert recording.exit_code == 3
+    assert (of_size(trace, 40), of_size(trace, 5555)) == (1, 0)  # what the process became
+    names = [recorded.path.name for recorded in recording.traces]
+    assert names[0] == "t.parquet"
+    assert names[1] == "t.1-runs_others.parquet"
+    assert sorted(name.split("-")[1] for name in names[2:]) == ["churn.parquet"] * 2
+    before = open_trace(recording.traces[1].path).read()
+    assert (of_size(before, 5555), of_size(before, 6666), of_size(before, 40)) == (1, 1, 0)
+
+
+def test_signal_handlers_may_allocate(built: Build, output: Path) -> None:
+    recording, trace = run(output, built("signals"))
+    extras = open_trace(output).provenance.extras
+    assert recording.exit_code == 0
+    assert of_size(trace, 777) > 100
+    assert extras["unseen_allocations"] == extras["unseen_frees"] == 0
+
+
+def test_libraries_loaded_later_are_seen(built: Build, output: Path) -> None:
+    library = built("library", "-shared", "-fPIC")
+    recording, trace = run(output, built("loads"), library)
+    assert recording.exit_code == 0
+    assert lived(trace, 1234) == [Op.MALLOC, Op.FREE]
+
+
+def test_another_allocator_s_own_calls_are_not_the_program_s(built: Build, output: Path) -> None:
+    allocator = built("own_allocator", "-shared", "-fPIC")
+    recording, trace = run(output, built("churn", str(allocator)), 100)
+    assert recording.exit_code == 3
+    assert of_size(trace, 40) == 100
+    assert not np.isin(trace.op, [Op.MMAP, Op.MUNMAP]).any()
+    assert "allocator is not the C library's" in open_trace(output).provenance.notes
+
+
+def test_think_time_is_the_program_s(built: Build, output: Path) -> None:
+    _, trace = run(output, built("sleeps"))
+    first = int(np.flatnonzero(trace.size == 2468)[0])
+    assert 30e6 < trace.think_ns[first + 1] < 10 * 30e6
+    assert trace.time_ns[first + 1] - trace.time_ns[first] >= trace.think_ns[first + 1]
+
+
+def test_output_and_exit_code_are_the_program_s(
+    built: Build, output: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recording, trace = run(output, built("churn"), 10)
+    assert (recording.exit_code, capfd.readouterr().out) == (3, "done\n")
+    assert of_size(trace, 40) == 10
+    provenance = open_trace(output).provenance
+    assert Path(provenance.program) == built("churn")
+    assert provenance.arguments == ("10",)
+    assert provenance.extras["peak_rss_bytes"] > 500_000
+    assert 50 < provenance.extras["minor_faults"] < 5000
+
+
+def test_a_full_disk_stops_the_recording_and_not_the_program(built: Build, output: Path) -> None:
+    limited = f"ulimit -f 512; exec {shlex.quote(str(built('churn')))} 100000"
+    recording, trace = run(output, "bash", "-c", limited)
+    assert recording.exit_code == 3
+    assert not recording.traces[0].is_complete
+    assert "INCOMPLETE" in recording.summary()
+    assert 1000 < of_size(trace, 40) < 10_000
+
+
+def test_nothing_stays_behind(built: Build, output: Path) -> None:
+    run(output, built("churn"))
+    assert [path.name for path in output.parent.iterdir()] == ["t.parquet"]
+
+
+def test_the_command_exits_with_the_program_s_code(built: Build, output: Path) -> None:
+    allocsim = [sys.executable, "-c", "from allocsim.cli import main; main()"]
+    command = [*allocsim, "record", "-o", str(output), "--", str(built("churn")), "5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "done\n")
+    assert done.stderr.startswith(f"{output}: churn, ")
+    assert "1 thread, " in done.stderr
+
+
+def test_a_missing_program_is_named(output: Path) -> None:
+    with pytest.raises(InputError, match="no-such-program: there is no such program on the PATH"):
+        record(["no-such-program"], output)
+
+
+def test_a_file_that_is_no_program_is_refused(output: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("text")
+    with pytest.raises(InputError, match="is not executable"):
+        record([str(plain)], output)
+    plain.chmod(0o755)
+    with pytest.raises(InputError, match="cannot be run: Exec format error"):
+        record([str(plain)], output)
+
+
+def test_a_static_program_is_refused(built: Build, output: Path) -> None:
+    with pytest.raises(InputError, match="statically linked"):
+        record([str(built("churn", "-static"))], output)
+
+
+def test_a_folder_that_is_missing_is_refused_before_the_program_runs(
+    built: Build, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="there is no folder"):
+        record([str(built("churn"))], tmp_path / "none" / "t.parquet")
+    assert capfd.readouterr().out == ""
+
+
+def test_without_a_compiler_the_message_says_so(
+    built: Build, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = built("churn")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match="needs a C compiler"):
+        record([str(program)], output)
+
+
+def test_a_program_that_clears_its_environment_is_reported(output: Path) -> None:
+    recording, _ = run(output, "env", "-i", "true")
+    assert recording.traces[0].program == "env"  # what `true` did, nobody saw
