@@ -1,10 +1,12 @@
 """Drives a policy through a trace's operations: the loop that runs compiled."""
 
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 from allocsim.component import Component, Part, Pool, variant
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
+from allocsim.kernel.memory import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.trace import Op
 
@@ -23,9 +25,11 @@ class Driver(Component):
     """The program's side: which object lies where, and what the program does with it.
 
     `address` and `size` are indexed by object slot. `live_bytes` counts the requests of live
-    blocks; the program's own mappings are not part of it. With `writing` 0 the program writes nothing.
+    blocks; the program's own mappings are not part of it. With `writing` 0 the program writes
+    nothing.
     """
 
+    interpreted_only: ClassVar[bool] = False
     policy = Part(Policy)
     address = Pool("i8", MAX_SLOTS)
     size = Pool("i8", MAX_SLOTS)
@@ -167,15 +171,17 @@ class Driver(Component):
         elif op == MREMAP:
             at = kernel.mremap(base, self.size[slot], size, arg)
             if at > 0:
+                size = (size + PAGE_BYTES - 1) & -PAGE_BYTES
                 self.own_mapped_bytes += size - self.size[slot]
                 self.address[slot] = at
                 self.size[slot] = size
         elif op == MUNMAP:
             kernel.munmap(base + offset, size)
-            if offset == 0 and size >= self.size[slot]:
-                self.own_mapped_bytes -= self.size[slot]
+            gone = min((size + PAGE_BYTES - 1) & -PAGE_BYTES, self.size[slot])
+            self.own_mapped_bytes -= gone
+            self.size[slot] -= gone
+            if self.size[slot] == 0:  # the last of its pages
                 self.address[slot] = 0
-                self.size[slot] = 0
         else:
             raise SimulationError("unknown operation in a trace")
         return at
@@ -183,6 +189,7 @@ class Driver(Component):
     def map_own(self, slot, size, protection):
         at = self.policy.kernel.mmap(size, protection)
         if at > 0:
+            size = (size + PAGE_BYTES - 1) & -PAGE_BYTES
             self.address[slot] = at
             self.size[slot] = size
             self.own_mapped_bytes += size
@@ -213,5 +220,10 @@ class Driver(Component):
 
 def driver_for(policy: type[Policy], **parameters: Any) -> Driver:
     """A driver with a new instance of `policy`; unknown or impossible parameters: InputError."""
-    cls = variant(Driver, f"Driver_{policy.__name__}", policy=Part(policy))
-    return cls(policy=parameters)  # type: ignore[return-value]
+    return _driver_class(policy)(policy=parameters)
+
+
+@cache
+def _driver_class(policy: type[Policy]) -> type[Driver]:
+    """One class for each policy: compiled code belongs to the class."""
+    return variant(Driver, f"Driver_{policy.__name__}", policy=Part(policy))  # type: ignore[return-value]

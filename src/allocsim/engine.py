@@ -11,6 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def simulate(
     kernel_options: dict[str, int] | None = None,
     samples: int = 256,
     walks: int = 16,
-    referee: bool = False,
+    make_driver: Callable[..., Driver] = driver_for,
     writing: bool = True,
     mode: str = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -66,20 +67,21 @@ def simulate(
 ) -> Result:
     """Run `source` through `policy`; a pure function of its inputs.
 
+    make_driver: what drives the policy; `allocsim.check.refereed` checks every block.
     samples, walks: at how many points, equally spaced in operations, memory is sampled and the heap
     walked. writing: whether the program writes to its memory. progress receives operations done and
     in all; on_ops each batch's addresses and minor faults per operation; on_syscalls an array of
     rows (op, number, six arguments, result). InputError for impossible inputs, SimulationError when
     the simulated program or policy would have died.
     """
-    driver = _prepared(policy, parameters or {}, costs, layout, kernel_options or {}, referee)
+    driver = _prepared(policy, parameters or {}, costs, layout, kernel_options or {}, make_driver)
     driver.writing = int(writing)
     driver.policy.kernel.logging = int(on_syscalls is not None)
     _check_source(source)
     run = _Run(
         driver=driver,
         source=source,
-        compiled=_compiled(driver, source, mode, referee),
+        compiled=_compiled(driver, source, mode),
         progress=progress,
         on_ops=on_ops,
         on_syscalls=on_syscalls,
@@ -96,14 +98,9 @@ def _prepared(
     costs: CostTable | None,
     layout: Layout | None,
     options: dict[str, int],
-    referee: bool,
+    make_driver: Callable[..., Driver],
 ) -> Driver:
-    if referee:
-        from allocsim.check import refereed
-
-        driver = refereed(policy, **parameters)
-    else:
-        driver = driver_for(policy, **parameters)
+    driver = make_driver(policy, **parameters)
     kernel = driver.policy.kernel
     if costs is not None:
         kernel.costs.use(costs)
@@ -125,11 +122,11 @@ def _check_source(source: TraceSource) -> None:
             raise InputError(f"the workload has {n} {what}; at most {most} can be simulated")
 
 
-def _compiled(driver: Driver, source: TraceSource, mode: str, referee: bool) -> bool:
+def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
     """Whether to run compiled: as asked, or where it pays."""
     if mode not in MODES:
         raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
-    if mode == "interpreted" or referee:
+    if mode == "interpreted" or driver.interpreted_only:
         return False
     from allocsim.component.compiler import NotCompilable, entry, is_cached
 
@@ -142,9 +139,14 @@ def _compiled(driver: Driver, source: TraceSource, mode: str, referee: bool) -> 
     except NotCompilable as error:
         if mode == "compiled":
             raise
-        warnings.warn(f"{error}; running it interpreted", RuntimeWarning, stacklevel=3)
+        _warn_once(f"{error}; running it interpreted")
         return False
     return True
+
+
+@cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 class _Schedule:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from allocsim.driver import driver_for
+from allocsim.driver import Driver, driver_for
 from allocsim.engine import Result, simulate
 from allocsim.errors import AllocsimError
 from allocsim.experiment.spec import KernelOptions
@@ -61,10 +61,19 @@ def simulated(run: Run, stop: Event | None = None) -> Result:
         kernel_options=kernel.limits(),
         samples=run.samples,
         walks=run.walks,
-        referee=run.referee,
+        make_driver=driver_maker(run.referee),
         writing=run.writing,
         progress=_stops_at(stop) if stop else None,
     )
+
+
+def driver_maker(referee: bool) -> Callable[..., Driver]:
+    """What drives a policy, with or without the referee that checks every block."""
+    if not referee:
+        return driver_for
+    from allocsim.check import refereed
+
+    return refereed
 
 
 def runs_compiled(run: Run) -> bool:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from allocsim.engine import Result, simulate
 from allocsim.errors import InputError
+from allocsim.experiment.perform import driver_maker
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
 from allocsim.policy import Policy, load_policy
@@ -132,7 +133,7 @@ def run_request(
             layout=_layout(request),
             mode=request.mode,
             writing=request.writing,
-            referee=request.referee,
+            make_driver=driver_maker(request.referee),
             progress=progress,
             on_ops=_ops_into(ops) if request.ops else None,
             on_syscalls=_syscalls_into(syscalls) if request.syscalls else None,

@@ -1,0 +1,223 @@
+"""The engine through its public door, with a policy small enough to know the outcome by hand."""
+
+import numpy as np
+import pytest
+
+from allocsim import engine
+from allocsim.engine import simulate
+from allocsim.errors import AllocsimError, InputError, SimulationError
+from allocsim.kernel import CostTable
+from allocsim.policy import Kind, Policy
+from allocsim.trace import Op, Trace
+from allocsim.workload import from_spec
+
+MALLOC, FREE, TOUCH, READ = Op.MALLOC, Op.FREE, Op.TOUCH, Op.READ
+CHURN = {
+    "ops": 6000,
+    "live_objects": 300,
+    "sizes": {"distribution": "uniform", "low": 1, "high": 2000},
+}
+
+
+class Pages(Policy):
+    """Whole pages by mmap, with the length in a header."""
+
+    def malloc(self, size):
+        length = (size + 16 + 4095) & -4096
+        address = self.kernel.mmap(length)
+        if address < 0:
+            return 0
+        self.kernel.store(address, length)
+        return address + 16
+
+    def free(self, address):
+        self.kernel.munmap(address - 16, self.kernel.load(address - 16))
+
+    def usable_size(self, address):
+        return self.kernel.load(address - 16) - 16
+
+
+class Locked(Pages):
+    """One lock around everything."""
+
+    def malloc(self, size):
+        self.kernel.lock(0)
+        address = super().malloc(size)
+        self.kernel.unlock(0)
+        return address
+
+
+def run(source, policy=Pages, **options):
+    return simulate(source, policy, **{"mode": "interpreted", **options})
+
+
+def test_one_block_by_hand():
+    trace = Trace.of(op=[MALLOC, FREE], object=[0, 0], size=[10_000, 0])
+    totals = run(trace).totals
+    assert totals["mmap_calls"] == totals["munmap_calls"] == 1
+    assert totals["minor_faults"] == 3  # 10,016 bytes lie on three pages, all written
+    assert totals["resident_peak_bytes"] == 3 * 4096
+    assert totals["resident_end_bytes"] == totals["live_end_bytes"] == 0
+    assert totals["live_peak_bytes"] == 10_000
+
+
+def test_memory_is_resident_only_where_it_is_written():
+    trace = Trace.of(op=[MALLOC], object=[0], size=[1 << 20], written=[0])
+    assert run(trace).totals["resident_end_bytes"] == 4096  # the header's page
+    written = Trace.of(op=[MALLOC, TOUCH], object=[0, 0], size=[1 << 20, 8192], offset=[0, 65536])
+    assert run(written).totals["resident_end_bytes"] == (256 + 1) * 4096
+
+
+def test_reading_maps_the_page_of_zeros_and_is_not_resident():
+    trace = Trace.of(op=[MALLOC, READ], object=[0, 0], size=[1 << 20, 1 << 20], written=[0, 0])
+    totals = run(trace).totals
+    assert totals["zero_page_faults"] == 256  # 1 MiB and the header: 257 pages, one is written
+    assert totals["resident_end_bytes"] == 4096
+
+
+def test_without_writing_only_metadata_is_resident():
+    trace = Trace.of(op=[MALLOC], object=[0], size=[1 << 20])
+    assert run(trace, writing=False).totals["resident_peak_bytes"] == 4096
+
+
+def test_realloc_copies_and_keeps_one_object():
+    trace = Trace.of(op=[MALLOC, Op.REALLOC, FREE], object=[0, 0, 0], size=[100, 9000, 0])
+    result = run(trace)
+    assert result.totals["copying_ns"] > 0
+    assert result.totals["live_end_bytes"] == 0
+    assert result.totals["live_peak_bytes"] == 9000
+
+
+def test_realloc_of_nothing_is_malloc_and_to_nothing_is_free():
+    trace = Trace.of(op=[Op.REALLOC, Op.REALLOC], object=[0, 0], size=[5000, 0])
+    totals = run(trace).totals
+    assert (totals["mmap_calls"], totals["munmap_calls"]) == (1, 1)
+    assert totals["live_end_bytes"] == 0
+
+
+def test_exhaustion_is_counted_and_the_run_goes_on():
+    trace = Trace.of(
+        op=[MALLOC, MALLOC, FREE, FREE], object=[0, 1, 1, 0], size=[1 << 20, 100, 0, 0]
+    )
+    result = run(trace, kernel_options={"limit_as_bytes": 3 << 20})
+    assert result.totals["failed_requests"] == 1
+    assert result.totals["ops"] == 4
+
+
+def test_the_same_inputs_give_the_same_result():
+    first, second = (run(from_spec(CHURN, seed=3), Walker) for _ in range(2))
+    assert first.totals == second.totals
+    assert all(np.array_equal(first.samples[k], second.samples[k]) for k in first.samples)
+
+
+def test_time_is_think_time_plus_cost():
+    trace = Trace.of(op=[MALLOC, FREE], object=[0, 0], size=[100, 0], think_ns=[1000, 500])
+    totals = run(trace).totals
+    assert totals["time_ns"] == 1500 + totals["cpu_ns"] + totals["program_ns"]
+
+
+def test_a_cost_table_changes_time_but_no_count():
+    table = CostTable.load()
+    dear = CostTable(tuple(ns * 2 for ns in table.unit_ns), {})
+    cheap_run, dear_run = (run(from_spec(CHURN, seed=1), costs=c) for c in (table, dear))
+    assert dear_run.totals["cpu_ns"] == pytest.approx(2 * cheap_run.totals["cpu_ns"], rel=1e-6)
+    assert dear_run.totals["syscalls"] == cheap_run.totals["syscalls"]
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_meet_in_simulated_time_and_waste_none_alone(threads):
+    spec = CHURN | {"ops": 3000, "threads": threads, "think_ns": 200, "cross_thread_frees": 0.2}
+    totals = run(from_spec(spec, seed=1)).totals
+    alone = totals["cpu_ns"] + totals["program_ns"]
+    assert totals["ops"] == 3000
+    assert alone / threads < totals["time_ns"] < alone + 3000 * 2000
+
+
+def test_a_lock_makes_threads_wait():
+    spec = CHURN | {"ops": 3000, "threads": 4, "free_order": "random"}
+    free, locked = (run(from_spec(spec, seed=1), p) for p in (Pages, Locked))
+    assert locked.totals["time_ns"] > free.totals["time_ns"]
+    assert locked.driver.policy.kernel.waited_ps > 0
+
+
+def test_samples_and_walks_are_spread_over_the_run():
+    result = run(from_spec(CHURN, seed=1), samples=60, walks=6)
+    assert list(result.samples["op"]) == [100 * (i + 1) for i in range(60)]
+    assert list(result.walks["op"]) == [1000 * (i + 1) for i in range(6)]
+
+
+def test_operations_and_system_calls_are_reported_in_order():
+    faults, calls = [], []
+    trace = Trace.of(op=[MALLOC, MALLOC, FREE], object=[0, 1, 0], size=[5000, 10, 0])
+    run(trace, on_ops=lambda a, f: faults.extend(f.tolist()), on_syscalls=calls.extend)
+    assert faults == [2, 1, 0]
+    assert [(int(c[0]), int(c[1])) for c in calls] == [(0, 9), (1, 9), (2, 11)]
+
+
+class Wild(Pages):
+    def free(self, address):
+        self.kernel.store(address + (1 << 46), 1)
+
+
+class Clumsy(Pages):
+    def free(self, address):
+        return {}["nothing"]
+
+
+def test_a_policy_that_goes_wild_is_told_with_op_method_and_address():
+    trace = Trace.of(op=[MALLOC, FREE], object=[0, 0], size=[10, 0])
+    with pytest.raises(SimulationError, match=r"op 1 \(free\), policy Wild.*free.*0x[0-9a-f]+"):
+        run(trace, Wild)
+
+
+def test_an_authors_mistake_is_told_with_its_line():
+    trace = Trace.of(op=[MALLOC, FREE], object=[0, 0], size=[10, 0])
+    with pytest.raises(AllocsimError, match=r"free \(test_engine.py:\d+\): KeyError"):
+        run(trace, Clumsy)
+
+
+def test_bad_traces_and_options_are_refused():
+    bad = Trace.of(op=[FREE], object=[0], size=[0])
+    with pytest.raises(InputError, match="row 0"):
+        run(bad)
+    good = Trace.of(op=[MALLOC], object=[0], size=[1])
+    with pytest.raises(InputError, match="kernel option"):
+        run(good, kernel_options={"limit": 1})
+    with pytest.raises(InputError, match="no parameter"):
+        run(good, parameters={"threshold": 1})
+    with pytest.raises(InputError, match="mode is one of"):
+        run(good, mode="fast")
+
+
+class Walker(Pages):
+    """Reports one used and one free range for ever, to see walks end up in the result."""
+
+    def walk(self):
+        self.ranges.add(4096, 64, Kind.USED)
+        self.ranges.add(4160, 64, Kind.FREE)
+
+
+def test_what_walk_reports_is_measured():
+    result = run(from_spec(CHURN, seed=1), Walker, walks=4)
+    assert list(result.walks["free_bytes"]) == [64] * len(result.walks["op"])
+
+
+@pytest.mark.slow
+def test_compiled_equals_interpreted():
+    source = from_spec(CHURN, seed=5)
+    interpreted, compiled = (run(source, Walker, mode=m) for m in ("interpreted", "compiled"))
+    assert interpreted.totals == compiled.totals
+    for name in interpreted.samples:
+        assert np.array_equal(interpreted.samples[name], compiled.samples[name])
+
+
+@pytest.mark.slow
+def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
+    monkeypatch.setattr(engine, "COMPILE_FROM_OPS", 1)
+    trace = Trace.of(op=[MALLOC], object=[0], size=[10])
+    with pytest.warns(RuntimeWarning, match=r"Clumsy.free \(test_engine.py:\d+\)") as warned:
+        for _ in range(2):
+            assert run(trace, Clumsy, mode="auto").totals["mmap_calls"] == 1
+    assert len(warned) == 1
+    with pytest.raises(AllocsimError, match="cannot be compiled"):
+        run(trace, Clumsy, mode="compiled")
