@@ -47,17 +47,17 @@ def read_workload(path: Path) -> tuple[TomlFile, list[Problem]]:
     A trace file stands for the table that only names it.
     """
     if path.suffix == ".parquet":
-        return TomlFile(path, {"trace": str(path.resolve())}, KeyLines("")), []
+        return TomlFile(path, {"trace": str(open_trace(path).path.resolve())}, KeyLines("")), []
     file = read_toml(path)
     return file, resolve_trace(file.data, path.parent)
 
 
 def resolve_trace(data: dict[str, Any], base: Path) -> list[Problem]:
-    """Makes the path of a table's trace absolute, if it names one; the problem if there is none."""
+    """Makes the path of a table's trace absolute; a problem if it names one that is not sound."""
     if not isinstance(data.get("trace"), str):
         return []
     try:
-        data["trace"] = str(find_workload(data["trace"], base).resolve())
+        data["trace"] = str(open_trace(find_workload(data["trace"], base)).path.resolve())
     except InputError as error:
         return [Problem(("trace",), str(error))]
     return []

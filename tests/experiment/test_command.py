@@ -1,0 +1,258 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from allocsim.errors import SimulationError
+from allocsim.experiment import perform
+from allocsim.experiment.command import run_command
+from allocsim.experiment.results import read_results
+from allocsim.experiment.store import StoreError
+
+
+@pytest.fixture
+def run(experiment_file, tmp_path, console):
+    """Runs the tiny experiment into `tmp_path`/out in this process; returns the exit code."""
+
+    def call(**options):
+        arguments = {"jobs": 1, "force": False} | options
+        return run_command(str(experiment_file), tmp_path / "out", console=console, **arguments)
+
+    return call
+
+
+def test_every_run_ends_up_in_the_table_and_on_the_console(run, simulations, tmp_path, console):
+    assert run() == 0
+    assert len(simulations) == 6
+    table = pq.read_table(tmp_path / "out" / "runs.parquet").to_pylist()
+    assert [row["parameter.threshold"] for row in table] == [1, 1, 10, 10, 100, 100]
+    assert {row["workload"] for row in table} == {"steady"}
+    text = console.text()
+    assert "6/6  steady, bump threshold=100, seed 2" in text
+    assert "threshold=100 B (least CPU)" in text and "threshold=1 B (least memory)" in text
+    assert "CPU time falls 50.5 times from 1 B to 100 B" in text
+    assert "6 runs (0 of them kept)" in text
+
+
+def test_the_manifest_says_what_was_run_and_where_curves_turn(run, simulations, tmp_path):
+    run()
+    results = read_results(tmp_path / "out")
+    assert results.name == "tiny" and results.manifest["finished"] == 6
+    assert results.manifest["units"]["threshold"] == "bytes"
+    [turn] = results.manifest["turns"]
+    assert (turn["cpu"]["shape"], turn["memory"]["shape"]) == ("falls", "rises")
+    stored = results.stored(results.rows[0])
+    assert stored.table("samples")["op"].tolist() == [0, 1, 2, 3]
+
+
+def test_nothing_is_computed_twice(run, simulations, console):
+    assert run() == run() == 0
+    assert len(simulations) == 6 and "0 runs to make, 6 kept" in console.text()
+    assert run(force=True) == 0
+    assert len(simulations) == 12
+
+
+def test_a_damaged_run_is_computed_again(run, simulations, tmp_path):
+    run()
+    folder = next((tmp_path / "out" / "runs").iterdir())
+    (folder / "samples.parquet").write_bytes(b"")
+    simulations.clear()
+    run()
+    assert len(simulations) == 1
+
+
+def interrupt_after(monkeypatch, n_runs, error):
+    """The engine works for `n_runs` simulations, and raises `error` in each after that."""
+    engine, left = perform.simulate, [n_runs]
+
+    def simulate(*arguments, **options):
+        if left[0] == 0:
+            raise error
+        left[0] -= 1
+        return engine(*arguments, **options)
+
+    monkeypatch.setattr(perform, "simulate", simulate)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(
+    run, simulations, tmp_path, console, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2, KeyboardInterrupt())
+        assert run() == 130
+    assert "interrupted, 4 runs left; the same command goes on from here" in console.text()
+    results = read_results(tmp_path / "out")
+    assert len(results.rows) == 2
+    assert results.manifest["interrupted"] and len(results.manifest["missing"]) == 4
+    assert run() == 0
+    assert len(simulations) == 6
+
+
+def test_a_failing_run_is_told_and_the_others_go_on(
+    run, simulations, tmp_path, console, monkeypatch
+):
+    interrupt_after(monkeypatch, 4, SimulationError("free of an address never given out", 0x10))
+    assert run() == 1
+    text = console.text()
+    assert "FAILED steady, bump threshold=100, seed 1: free of an address never given" in text
+    assert "2 runs failed" in text
+    results = read_results(tmp_path / "out")
+    assert len(results.rows) == 4
+    assert [failure["run"] for failure in results.manifest["failed"]] == [
+        f"steady, bump threshold=100, seed {seed}" for seed in (1, 2)
+    ]
+
+
+def test_a_bug_in_a_policy_is_a_failure_with_its_traceback(run, tmp_path, simulations, monkeypatch):
+    interrupt_after(monkeypatch, 0, ZeroDivisionError("division by zero"))
+    assert run() == 1
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["failed"][0]["message"] == "ZeroDivisionError: division by zero"
+    assert "Traceback" in manifest["failed"][0]["details"]
+
+
+def test_a_full_disk_stops_the_sweep_and_keeps_what_is_there(
+    run, simulations, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2, StoreError("the disk is full"))
+        with pytest.raises(StoreError):
+            run()
+    simulations.clear()
+    assert run() == 0
+    assert len(simulations) == 4
+
+
+def test_two_sweeps_do_not_write_to_one_folder(run, simulations, tmp_path):
+    import fcntl
+
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match="another sweep is writing there"):
+            run()
+    assert not simulations
+
+
+def test_threads_stop_at_their_next_sample(experiment_file, tmp_path):
+    from threading import Event
+
+    from allocsim.experiment.load import load_experiment
+    from allocsim.experiment.sweep import expand
+
+    [first, *_] = expand(load_experiment(experiment_file))
+    stop = Event()
+    stop.set()
+    with pytest.raises(perform.Stopped):
+        perform.perform(first, tmp_path, stop)
+
+
+SLEEPY = """\
+import os
+import time
+
+from allocsim.component import Param
+from allocsim.policy import Policy
+
+HERE = os.path.dirname(__file__)
+
+
+class Sleepy(Policy):
+    threshold = Param(0, low=0, high=1000)
+
+    def malloc(self, size):
+        {body}
+        return self.kernel.sbrk((size + 15) // 16 * 16)
+
+    def free(self, address):
+        pass
+"""
+
+
+@pytest.fixture
+def command(experiment_file, tmp_path):
+    """The command as a user types it, two jobs, a policy with the given body of malloc."""
+
+    def start(body):
+        (tmp_path / "bump.py").write_text(SLEEPY.format(body=body))
+        code = "from allocsim.cli import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "run", str(experiment_file), "-o", "out", "-j", "2"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def processes_of(session):
+    found = subprocess.run(["ps", "-s", str(session), "-o", "pid="], capture_output=True, text=True)
+    return found.stdout.split()
+
+
+def finished(tmp_path):
+    runs = tmp_path / "out" / "runs"
+    return [f for f in runs.iterdir() if not f.name.startswith(".")] if runs.is_dir() else []
+
+
+SLOW_FROM_10 = "if self.threshold >= 10: time.sleep(30)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to_all", [True, False], ids=["terminal", "parent only"])
+def test_ctrl_c_ends_all_workers_promptly(command, tmp_path, to_all):
+    process = command(SLOW_FROM_10)
+    wait_for(lambda: len(finished(tmp_path)) == 2)
+    time.sleep(0.5)
+    started = time.monotonic()
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+    text, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, text
+    assert time.monotonic() - started < 10
+    assert "interrupted, 4 runs left" in text and "Traceback" not in text
+    wait_for(lambda: not processes_of(process.pid), seconds=5)
+    assert len(read_results(tmp_path / "out").rows) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_leaves_no_workers_and_resumes(command, tmp_path):
+    process = command(SLOW_FROM_10)
+    wait_for(lambda: len(finished(tmp_path)) == 2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: not processes_of(process.pid), seconds=10)
+    before = {f.name: f.stat().st_mtime_ns for f in finished(tmp_path)}
+    # The policy's source is part of the key, so the clock is what makes it fast now.
+    (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep = lambda seconds: None\n")
+    os.environ["PYTHONPATH"] = str(tmp_path)
+    try:
+        text, _ = command(SLOW_FROM_10).communicate(timeout=60)
+    finally:
+        del os.environ["PYTHONPATH"]
+    assert "4 runs to make, 2 kept from before" in text
+    after = {f.name: f.stat().st_mtime_ns for f in finished(tmp_path)}
+    assert len(after) == 6 and before.items() <= after.items()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_fails_its_run_only(command, tmp_path):
+    process = command("if self.threshold == 10: os._exit(9)")
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, text
+    assert "FAILED steady, bump threshold=10, seed 1: its worker process died" in text
+    assert len(read_results(tmp_path / "out").rows) == 4
