@@ -30,6 +30,11 @@ def test_a_curve_that_falls_throughout_turns_nowhere_inside():
     assert (found.shape, found.start, found.end, found.best) == ("falls", 1, 32, 32)
 
 
+def test_a_small_rise_turns_at_its_steepest_step():
+    found = turn([100, 100, 104, 104, 104, 106])
+    assert (found.shape, found.start, found.end) == ("rises", 2, 4)
+
+
 def test_a_valley_turns_at_its_lowest_point():
     found = turn([50, 30, 20, 25, 40, 60])
     assert (found.shape, found.extreme, found.best) == ("valley", 4, 4)

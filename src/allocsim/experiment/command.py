@@ -44,7 +44,8 @@ def _kind(runs: list[Run], jobs: int) -> Kind:
     """Compiled code releases the GIL, so threads do; interpreted code needs processes."""
     if jobs == 1:
         return "here"
-    return "threads" if all(map(runs_compiled, runs)) else "processes"
+    compiled = all(runs_compiled(run.policy) and not run.referee for run in runs)
+    return "threads" if compiled else "processes"
 
 
 def _conclude(experiment: Experiment, outcome: Outcome, store: RunStore, console: Console) -> None:

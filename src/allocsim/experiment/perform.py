@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Event
 
@@ -14,7 +15,7 @@ from allocsim.experiment.spec import KernelOptions
 from allocsim.experiment.store import RunStore, StoredRun, StoreError
 from allocsim.experiment.sweep import Run
 from allocsim.kernel import CostTable, Layout
-from allocsim.policy import load_policy
+from allocsim.policy import Policy, load_policy
 from allocsim.workload import open_workload, workload_model
 
 
@@ -54,7 +55,7 @@ def simulated(run: Run, stop: Event | None = None) -> Result:
     kernel = KernelOptions.model_validate(run.kernel)
     return simulate(
         open_workload(spec, run.seed),
-        load_policy(run.policy),
+        _policy(run.policy),
         parameters=run.parameters,
         costs=CostTable.load(Path(run.costs) if run.costs else None),
         layout=Layout.standard(kernel.bits, kernel.legacy_layout, kernel.stack_limit_bytes),
@@ -76,11 +77,18 @@ def driver_maker(referee: bool) -> Callable[..., Driver]:
     return refereed
 
 
-def runs_compiled(run: Run) -> bool:
-    """Whether the run's policy has compiled code on disk, so that the engine will use it."""
+@cache
+def runs_compiled(policy: str) -> bool:
+    """Whether a policy has compiled code on disk, so that the engine will use it."""
     from allocsim.component.compiler import is_cached
 
-    return not run.referee and is_cached(type(driver_for(load_policy(run.policy))), "drive")
+    return is_cached(type(driver_for(_policy(policy))), "drive")
+
+
+@cache
+def _policy(use: str) -> type[Policy]:
+    """A policy's class, loaded once in a process: what is compiled for a class is found again."""
+    return load_policy(use)
 
 
 def _stops_at(stop: Event) -> Callable[[int, int], None]:

@@ -14,7 +14,7 @@ class Turn:
     """The shape of a curve and where it turns.
 
     `start`: the last value up to which the curve stays near its first point. `end`: the first value
-    from which it stays near its last point. `best`: where it is lowest (the first such value).
+    from which it stays near its last point; where these overlap, the two ends of the steepest step. `best`: where it is lowest (the first such value).
     `extreme`: of a valley the lowest point, of a peak the highest, else None. `ratio`: highest over
     lowest, None where the lowest is 0.
     """
@@ -37,10 +37,11 @@ def find_turn(x: Sequence[float], y: Sequence[float], tolerance: float) -> Turn:
     if len(x) != len(points) or len(points) < 2 or not np.isfinite(points).all():
         raise ValueError("a turn needs at least two points, all of them finite")
     shape = _shape(points, tolerance)
+    start, end = _bend(points, tolerance)
     return Turn(
         shape=shape,
-        start=float(x[_plateau(points, tolerance) - 1]),
-        end=float(x[len(x) - _plateau(points[::-1], tolerance)]),
+        start=float(x[start]),
+        end=float(x[end]),
         best=float(x[int(points.argmin())]),
         extreme=_extreme(x, points, shape),
         ratio=_ratio(points.max(), points.min()),
@@ -87,6 +88,16 @@ def _falls(points: np.ndarray, tolerance: float) -> bool:
 
 def _rises(points: np.ndarray, tolerance: float) -> bool:
     return _falls(points[::-1], tolerance)
+
+
+def _bend(points: np.ndarray, tolerance: float) -> tuple[int, int]:
+    """Where the first plateau ends and the last one begins; the steepest step if they overlap."""
+    start = _plateau(points, tolerance) - 1
+    end = len(points) - _plateau(points[::-1], tolerance)
+    if start < end:
+        return start, end
+    steepest = int(np.abs(np.diff(points)).argmax())
+    return steepest, steepest + 1
 
 
 def _plateau(points: np.ndarray, tolerance: float) -> int:
