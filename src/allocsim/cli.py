@@ -206,6 +206,45 @@ def run(
     raise typer.Exit(run_command(experiment, output, jobs, force))
 
 
+@app.command("figures")
+def figures(
+    folder: Annotated[Path, typer.Argument(help="A folder of results, such as results/threshold.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for figures [FOLDER/figures].")
+    ] = None,
+) -> None:
+    """Draw the results of an experiment as PNG, SVG and PDF.
+
+    Example: `allocsim figures results/threshold`
+    """
+    from allocsim.figures.command import draw_figures
+
+    for path in draw_figures(folder, output):
+        print(path)
+
+
+@app.command("claims")
+def claims(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Claims by letter, name or file; all by default.", metavar="[CLAIM…]"),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything that was found as JSON.")
+    ] = None,
+) -> None:
+    """Put what textbooks say about brk and mmap to the test.
+
+    Each claim's predictions, in numbers written down beforehand, are compared with a simulation.
+    The exit code is 1 when one fails.
+
+    Example: `allocsim claims a g`
+    """
+    from allocsim.claims.command import claims_command
+
+    raise typer.Exit(claims_command(names or (), json_file))
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     try:

@@ -1,0 +1,65 @@
+"""The claims' table for people."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from allocsim.claims.judge import FAILS, Checked, Judgement
+from allocsim.claims.spec import Prediction
+
+_PLAIN_WIDTH = 150
+"""Columns of a pipe or a file: nobody folds lines there."""
+_STYLES = {FAILS: "bold red"}
+
+
+def console_for_output() -> Console:
+    """Standard output, wide enough for the table where it is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH, highlight=False)
+
+
+def claims_table(judgements: Iterable[Judgement]) -> Table:
+    """A row for each claim with its verdict, below it one for each prediction."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("claim", ratio=1)
+    for name in ("predicted", "simulated"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for judgement in judgements:
+        letter = judgement.name.partition("_")[0]
+        verdict = Text(judgement.verdict, _STYLES.get(judgement.verdict, "bold green"))
+        table.add_row(Text(f"({letter}) {judgement.claim.title}", "bold"), "", "", verdict)
+        for checked in judgement.checked:
+            table.add_row(*_row(checked))
+        if judgement.claim.limit:
+            limit = Text(f"Limit: {judgement.claim.limit}", "italic")
+            table.add_row(Padding(limit, (0, 0, 0, 2)), "", "", "")
+        table.add_row()
+    return table
+
+
+def _row(checked: Checked) -> list[Any]:
+    prediction = checked.prediction
+    says = Padding(prediction.says, (0, 0, 0, 2))
+    mark = Text("✓", "green") if checked.holds else Text("✗ prediction failed", "bold red")
+    if checked.value is None:
+        return [says, show_bound(prediction), "-", Text(f"not checked: {checked.unavailable}")]
+    return [says, show_bound(prediction), show_number(checked.value), mark]
+
+
+def show_bound(prediction: Prediction) -> str:
+    """What was predicted: `2,000`, `≥ 100` or `≤ 0.1`."""
+    if prediction.equals is not None:
+        return show_number(prediction.equals)
+    if prediction.at_least is not None:
+        return f"≥ {show_number(prediction.at_least)}"
+    return f"≤ {show_number(prediction.at_most or 0)}"
+
+
+def show_number(value: float) -> str:
+    """Whole numbers in full, others with three significant digits."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.3g}"
