@@ -31,6 +31,9 @@ static struct {
     int ready;
 } real;
 
+/* From this size on the time in free is taken: smaller blocks rarely take longer than the clock. */
+enum { SLOW_BYTES = 1024 };
+
 /* Whether the allocator is not the C library's own: it may then call what is taken here, its own
  * mmap above all, and calls from within a call are not the program's. */
 static int foreign;
@@ -166,12 +169,16 @@ static unsigned log2_of(size_t alignment)
 }
 
 /* A block is given back: log it, with how much of a big one is resident. */
-static inline struct written give_back(struct call call, enum kind kind, void *block)
+static inline struct written give_back(struct call call, enum kind kind, void *block, size_t usable)
 {
-    size_t usable = real.usable_size ? real.usable_size(block) : 0;
     int big = usable >= BIG_BYTES;
     uint64_t used = UNLIKELY(big) ? resident_bytes(block, usable) : 0;
     return put(call.log, kind, big, block, used, call.entry, 0);
+}
+
+static inline size_t usable_size(void *block)
+{
+    return LIKELY(real.usable_size != NULL) ? real.usable_size(block) : 0;
 }
 
 /* ---- The malloc family ------------------------------------------------------------------------- */
@@ -198,9 +205,11 @@ TAKEN void free(void *block)
         return;
     struct call call = enter();
     if (LIKELY(call.log != NULL)) {
-        struct written written = give_back(call, FREE, block);
+        size_t usable = usable_size(block);
+        struct written written = give_back(call, FREE, block, usable);
         real.free(block);
-        put_ticks(written, ticks() - call.entry);
+        if (UNLIKELY(usable >= SLOW_BYTES))
+            put_ticks(written, ticks() - call.entry);
     } else {
         real.free(block);
     }
@@ -215,7 +224,7 @@ TAKEN void *realloc(void *block, size_t size)
         return early_memory(size, 64);
     struct call call = enter();
     if (call.log && block)
-        give_back(call, REALLOC_BEGIN, block);
+        give_back(call, REALLOC_BEGIN, block, usable_size(block));
     void *moved = real.realloc(block, size);
     if (call.log && (block || moved))
         put(call.log, REALLOC_END, block != NULL, moved, size, call.entry, ticks() - call.entry);

@@ -38,7 +38,7 @@
 
 /* ---- Formats: recorder_log.py reads these, keep both alike ---------------------------------- */
 
-enum { LOG_VERSION = 1, CAPACITY = 2048, HEADER_BYTES = 4096, NAME_BYTES = 1024 };
+enum { LOG_VERSION = 1, CAPACITY = 4096, HEADER_BYTES = 4096, NAME_BYTES = 1024 };
 
 enum kind {
     NOTHING, /* reserved, but the call never got to write its event */

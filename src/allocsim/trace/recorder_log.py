@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 LOG_VERSION = 1
-CAPACITY = 2048
+CAPACITY = 4096
 HEADER_BYTES = 4096
 NAME_BYTES = 1024
 MOST_RUNS = 16
