@@ -67,7 +67,7 @@ def _made_up(parameters, cpu_ns=1_000.0):
         "cpu_ns": cpu_ns / (1 + threshold),
         "resident_peak_bytes": 4096 + 10 * threshold,
         "resident_mean_bytes": 4096 + 10 * threshold,
-        "resident_overhead_at_peak": 0.5,
+        "jw4": 0.5,
         "syscalls": 3,
         "minor_faults": 7,
         "external_fragmentation": float("nan"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,17 +34,18 @@ def confidence_interval(values: Sequence[float], confidence: float = 0.95) -> In
     mean = float(np.mean(values))
     if len(set(values)) == 1 or not np.isfinite(mean):
         return Interval(mean, mean, mean)
-    low, high = _bootstrap(np.asarray(values, float), confidence, "BCa")
+    low, high = _bootstrap(tuple(values), confidence, "BCa")
     if not (np.isfinite(low) and np.isfinite(high)):
-        low, high = _bootstrap(np.asarray(values, float), confidence, "percentile")
+        low, high = _bootstrap(tuple(values), confidence, "percentile")
     return Interval(mean, low, high)
 
 
-def _bootstrap(values: np.ndarray, confidence: float, method: str) -> tuple[float, float]:
+@lru_cache(maxsize=4096)
+def _bootstrap(values: tuple[float, ...], confidence: float, method: str) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
     found = bootstrap(
-        (values,),
+        (np.array(values, float),),
         np.mean,
         confidence_level=confidence,
         n_resamples=_RESAMPLES,

@@ -68,7 +68,7 @@ def _figures(setting: Setting) -> list[str]:
         "cpu_ns": show_ns,
         "resident_peak_bytes": show_bytes,
         "resident_mean_bytes": show_bytes,
-        "resident_overhead_at_peak": lambda share: f"{share:.0%}",
+        "jw4": lambda share: f"{share:.0%}",
         "syscalls": lambda n: f"{n:,.0f}",
         "minor_faults": lambda n: f"{n:,.0f}",
     }

@@ -13,10 +13,10 @@ Shape = Literal["flat", "falls", "rises", "valley", "peak", "mixed"]
 class Turn:
     """The shape of a curve and where it turns.
 
-    `start`: the last value up to which the curve stays near its first point. `end`: the first value
-    from which it stays near its last point; where these overlap, the two ends of the steepest step. `best`: where it is lowest (the first such value).
-    `extreme`: of a valley the lowest point, of a peak the highest, else None. `ratio`: highest over
-    lowest, None where the lowest is 0.
+    start: the last value up to which the curve stays near its first point; end: the first value
+    from which it stays near its last point; where these overlap, the two ends of the steepest step.
+    best: where it is lowest (the first such value). extreme: of a valley the lowest point, of a
+    peak the highest, else None. ratio: highest over lowest, None where the lowest is 0.
     """
 
     shape: Shape

@@ -1,0 +1,104 @@
+"""Resident overhead against CPU cost: which policy buys memory with time, and which wastes both.
+
+The overhead is the peak of resident memory over the peak of live memory, less 1: what a machine
+must have beyond what the program asks for. It is below 0 where the program never touches much of
+what it asks for.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import PercentFormatter
+
+from allocsim.experiment.summary import Setting
+from allocsim.figures.style import GREY, Look, grid_of_axes, legend_beside, log_if_wide
+from allocsim.figures.view import View, by_label
+
+X, Y = "cpu_ns", "jw4"
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that none beats in both coordinates, from left to right.
+
+    Of equal points the first is kept; points with nan belong to no front.
+    """
+    order = sorted(range(len(points)), key=lambda i: (*points[i], i))
+    front: list[int] = []
+    lowest = np.inf
+    for i in order:
+        if points[i][1] < lowest and np.isfinite(points[i][0]):
+            front.append(i)
+            lowest = points[i][1]
+    return front
+
+
+def draw_tradeoff(view: View) -> Figure:
+    """A panel per workload; a swept policy is a line of small points from setting to setting."""
+    columns = min(2, len(view.workloads))
+    rows = -(-len(view.workloads) // columns)
+    figure, axes = grid_of_axes(rows, columns, width=3.9, height=3.1)
+    for panel, workload in zip(axes.flat, view.workloads, strict=False):
+        _draw_panel(panel, view, workload)
+    for panel in axes.flat[len(view.workloads) :]:
+        panel.set_visible(False)
+    legend_beside(figure, _legend(view))
+    return figure
+
+
+def _draw_panel(axes: Axes, view: View, workload: str) -> None:
+    settings = view.settings_of(workload)
+    points = [(s.mean(X) / 1e6, s.mean(Y)) for s in settings]
+    for label, group in by_label(settings).items():
+        _draw_policy(axes, view, group, view.looks[label])
+    front = np.array([points[i] for i in pareto_front(points)]).reshape(-1, 2)
+    x, y = front[:, 0], front[:, 1]
+    axes.step(x, y, where="post", color=GREY, lw=1, ls=(0, (4, 2)), zorder=1)
+    axes.scatter(x, y, 110, facecolors="none", edgecolors=GREY, zorder=4)
+    log_if_wide(axes.xaxis, [x for x, _ in points])
+    axes.margins(0.1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_title(workload)
+    axes.set_xlabel("CPU time of allocator and kernel (ms)")
+    axes.set_ylabel("resident overhead")
+
+
+def _draw_policy(axes: Axes, view: View, group: list[Setting], look: Look) -> None:
+    x = [s.mean(X) / 1e6 for s in group]
+    y = [s.mean(Y) for s in group]
+    swept = len(group) > 1
+    if swept:
+        axes.plot(x, y, color=look.colour, lw=1, alpha=0.6, zorder=2)
+        for end, place in ((0, (5, 5)), (-1, (-4, -13))):
+            _tell(axes, view.varied(group[end]), (x[end], y[end]), place)
+    else:
+        _draw_error(axes, group[0], look)
+    size = 18 if swept else 55
+    axes.scatter(x, y, s=size, color=[look.colour], marker=look.marker, zorder=3)
+
+
+def _tell(axes: Axes, words: str, point: tuple[float, float], place: tuple[int, int]) -> None:
+    text = axes.annotate(words, point, place, textcoords="offset points", fontsize=7, color=GREY)
+    text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+    text.set_zorder(5)
+
+
+def _draw_error(axes: Axes, setting: Setting, look: Look) -> None:
+    x, y = setting.interval(X), setting.interval(Y)
+    axes.plot([x.low / 1e6, x.high / 1e6], [y.mean, y.mean], color=look.colour, lw=1, zorder=2)
+    axes.plot([x.mean / 1e6, x.mean / 1e6], [y.low, y.high], color=look.colour, lw=1, zorder=2)
+
+
+def _legend(view: View) -> list[Any]:
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, ls="", ms=6, label=label)
+        for label, look in view.looks.items()
+    ]
+    front = Line2D(
+        [], [], color=GREY, lw=1, ls=(0, (4, 2)), marker="o", mfc="none", ms=9, label="Pareto front"
+    )
+    return [*handles, front]
