@@ -40,14 +40,13 @@ _CALIBRATION_NS = 20_000_000
 
 @dataclass(frozen=True)
 class Recorded:
-    """One trace that was written. `explained` is the share of the process's peak resident memory
-    that the trace accounts for at its peak, None where the former is unknown."""
+    """One trace that was written, and what of the process's peak resident memory it explains."""
 
     path: Path
     program: str
     n_ops: int
     n_threads: int
-    explained: float | None
+    explained: str
     is_complete: bool
 
 
@@ -208,7 +207,7 @@ def _write(
         writer.provenance = _provenance(process, converter, usage)
     if not writer.n_ops and usage is None:
         path.unlink()
-    explained = writer.provenance.extras.get("explained_share_of_peak_rss")
+    explained = _explained(writer.provenance.extras)
     program = Path(process.program).name
     complete = process.stopped is None
     return Recorded(path, program, writer.n_ops, writer.n_threads, explained, complete)
@@ -266,6 +265,7 @@ def _figures(
     }
     if process.has_ended:
         figures["peak_rss_bytes"] = process.peak_kib * 1024
+        figures["file_rss_bytes"] = process.file_kib * 1024
         figures["minor_faults"] = process.minor_faults - process.faults_before
         figures["major_faults"] = process.major_faults
         figures["cpu_ns"] = process.cpu_ns
@@ -289,8 +289,19 @@ def _figures_of_killed(process: Process, usage: resource.struct_rusage) -> dict[
     return figures
 
 
+def _explained(figures: dict[str, Any]) -> str:
+    """The share of peak resident memory that the trace accounts for at its own peak."""
+    peak = figures.get("peak_rss_bytes")
+    if not peak:
+        return "peak RSS unknown"
+    share = figures["explained_share_of_peak_rss"]
+    text = f"explains {share:.0%} of the peak RSS of {peak / 1e6:.1f} MB"
+    if files := figures.get("file_rss_bytes"):
+        text += f" ({files / peak:.0%} is code and other files)"
+    return text
+
+
 def _describe(trace: Recorded) -> str:
-    explained = "" if trace.explained is None else f", {trace.explained:.0%} of peak RSS explained"
     threads = f"{trace.n_threads} thread{'s' * (trace.n_threads != 1)}"
     cut = "" if trace.is_complete else "; INCOMPLETE: the disk was full or no file could be opened"
-    return f"{trace.path}: {trace.program}, {trace.n_ops:,} ops, {threads}{explained}{cut}"
+    return f"{trace.path}: {trace.program}, {trace.n_ops:,} ops, {threads}, {trace.explained}{cut}"

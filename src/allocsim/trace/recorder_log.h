@@ -80,12 +80,13 @@ struct process {
     uint64_t version, pid, parent, start_ticks, start_faults, start_peak_kib;
     uint64_t ended;         /* 1: the figures below were taken at the process's end */
     uint64_t peak_kib;      /* VmHWM */
+    uint64_t file_kib;      /* resident pages of files: code, most of all */
     uint64_t minor_faults, major_faults, cpu_ns;
     uint64_t stopped;       /* 0, or one more than the first order number that may be missing */
     uint64_t other_mappings; /* mmap calls left out: of files, or shared */
     uint64_t allocator_is_foreign;
     char program[NAME_BYTES];
-    char command[HEADER_BYTES - 14 * 8 - NAME_BYTES]; /* arguments, each ended by a 0 byte */
+    char command[HEADER_BYTES - 15 * 8 - NAME_BYTES]; /* arguments, each ended by a 0 byte */
 };
 
 _Static_assert(sizeof(struct event) == 32, "recorder_log.py relies on it");

@@ -63,7 +63,8 @@ EVENT = np.dtype(
 class Process:
     """One program run by one process, as described by its file `path`.
 
-    Times are in ticks of the recorder's clock, memory in KiB. `has_ended` tells whether the
+    Times are in ticks of the recorder's clock, memory in KiB; `file_kib` is what of the resident
+    memory at the end belongs to files, such as code. `has_ended` tells whether the
     figures at its end are known; `stopped` is the order number from which on events may be
     missing, because the disk was full, or None.
     """
@@ -76,6 +77,7 @@ class Process:
     start_peak_kib: int
     has_ended: bool
     peak_kib: int
+    file_kib: int
     minor_faults: int
     major_faults: int
     cpu_ns: int
@@ -120,10 +122,10 @@ def read_processes(folder: Path) -> list[Process]:
 def _read_process(path: Path) -> Process | None:
     """None if the process was killed before it could describe itself."""
     data = path.read_bytes()
-    numbers = struct.unpack_from("<14Q", data)
+    numbers = struct.unpack_from("<15Q", data)
     if len(data) != HEADER_BYTES or numbers[0] != LOG_VERSION:
         return None
-    text_at = 14 * 8
+    text_at = 15 * 8
     program = data[text_at : text_at + NAME_BYTES].split(b"\0")[0]
     arguments = data[text_at + NAME_BYTES :].rstrip(b"\0").split(b"\0")
     return Process(
@@ -135,12 +137,13 @@ def _read_process(path: Path) -> Process | None:
         start_peak_kib=numbers[5],
         has_ended=bool(numbers[6]),
         peak_kib=numbers[7],
-        minor_faults=numbers[8],
-        major_faults=numbers[9],
-        cpu_ns=numbers[10],
-        stopped=numbers[11] - 1 if numbers[11] else None,
-        other_mappings=numbers[12],
-        allocator_is_foreign=bool(numbers[13]),
+        file_kib=numbers[8],
+        minor_faults=numbers[9],
+        major_faults=numbers[10],
+        cpu_ns=numbers[11],
+        stopped=numbers[12] - 1 if numbers[12] else None,
+        other_mappings=numbers[13],
+        allocator_is_foreign=bool(numbers[14]),
         program=program.decode(errors="replace"),
         arguments=tuple(text.decode(errors="replace") for text in arguments),
     )

@@ -127,12 +127,14 @@ static void each_line(const char *path, void (*use)(struct output *, const char 
         syscall(SYS_close, file);
 }
 
-static void take_peak(struct output *unused, const char *line)
+static void take_status(struct output *unused, const char *line)
 {
     unsigned long kib;
     (void)unused;
     if (sscanf(line, "VmHWM: %lu", &kib) == 1)
         state->process->peak_kib = kib;
+    else if (sscanf(line, "RssFile: %lu", &kib) == 1)
+        state->process->file_kib = kib;
 }
 
 static uint64_t nanoseconds(struct timeval time)
@@ -147,7 +149,7 @@ static void take_figures(struct process *process)
     process->minor_faults = usage.ru_minflt;
     process->major_faults = usage.ru_majflt;
     process->cpu_ns = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
-    each_line("/proc/self/status", take_peak, NULL);
+    each_line("/proc/self/status", take_status, NULL);
 }
 
 /* The process ends: note its figures, and which pages of blocks that were never freed it used.
