@@ -4,7 +4,7 @@ A claim is a TOML file: workloads as ops, runs of them under policies, and predi
 `judge` simulates the runs and compares; docs/claims.md describes the files and the verdicts.
 """
 
-from allocsim.claims.judge import Checked, Judgement, judge
+from allocsim.claims.judgement import Checked, Judgement, judge
 from allocsim.claims.spec import Claim, Prediction, claim_names, load_claim
 
 __all__ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from allocsim import __version__
-from allocsim.claims.judge import FAILS, Judgement, judge
+from allocsim.claims.judgement import FAILS, Judgement, judge
 from allocsim.claims.spec import claim_names, claim_path, load_claim
 from allocsim.claims.table import claims_table, console_for_output
 from allocsim.errors import InputError

@@ -8,6 +8,7 @@ reads too), `.time_ns` (simulated, the program's writing included). At its end: 
 whole run: `total.NAME` for every total of `allocsim.metrics`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -62,10 +63,13 @@ class Observed:
 
 
 def measured(run: RunSpec, workload: Workload, make_driver: Callable[..., Driver]) -> Numbers:
-    """Simulates a run, driven by what `make_driver` makes; its numbers by name."""
+    """Simulates a run, driven by what `make_driver` makes; its numbers by name.
+
+    Totals that need walks over the heap are not among them.
+    """
     phases = Phases.of(workload)
     result, observed = _simulated(run, phases.trace, make_driver)
-    totals = {f"total.{name}": value for name, value in result.totals.items()}
+    totals = {f"total.{k}": v for k, v in result.totals.items() if math.isfinite(v)}
     return phase_numbers(phases, observed) | totals
 
 

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from allocsim.claims.judge import FAILS, Checked, Judgement
+from allocsim.claims.judgement import FAILS, Checked, Judgement
 from allocsim.claims.spec import Prediction
 
 _PLAIN_WIDTH = 150

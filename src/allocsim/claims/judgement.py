@@ -1,5 +1,6 @@
 """Simulates what a claim is about and compares it with what was predicted."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -90,5 +91,6 @@ def _checked(name: str, prediction: Prediction, known: Numbers, absent: str) -> 
 
 def _as_dict(checked: Checked) -> dict[str, Any]:
     told = checked.prediction.model_dump(exclude_none=True)
-    told |= {"value": checked.value, "holds": checked.holds}
+    value = checked.value if checked.value is not None and math.isfinite(checked.value) else None
+    told |= {"value": value, "holds": checked.holds}
     return told | ({"unavailable": checked.unavailable} if checked.unavailable else {})
