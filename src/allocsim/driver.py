@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, ClassVar
 
-from allocsim.component import Component, Part, Pool, variant
+from allocsim.component import Component, Part, Pool, inline, variant
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
 from allocsim.kernel.memory import PAGE_BYTES
@@ -24,15 +24,15 @@ CALL = int(Event.CALL)
 class Driver(Component):
     """The program's side: which object lies where, and what the program does with it.
 
-    `address` and `size` are indexed by object slot. `live_bytes` counts the requests of live
-    blocks; the program's own mappings are not part of it. With `writing` 0 the program writes
-    nothing.
+    `blocks` holds each object's address (0 if there is none) and size in bytes, side by side: two
+    pools would lie a power of two apart, and the host's processor would take stores to one for
+    stores to the other. `live_bytes` counts the requests of live blocks; the program's own mappings
+    are not part of it. With `writing` 0 the program writes nothing.
     """
 
     interpreted_only: ClassVar[bool] = False
     policy = Part(Policy)
-    address = Pool("i8", MAX_SLOTS)
-    size = Pool("i8", MAX_SLOTS)
+    blocks = Pool("i8", 2 * MAX_SLOTS)  # of each slot: address, size
     thread_ps = Pool("i8", MAX_THREADS)  # each thread's clock while another one runs
     effect_ps = 0  # start of the latest operation: a recorded trace keeps its order of effects
     n_ops = 0
@@ -75,10 +75,10 @@ class Driver(Component):
             elif op == FREE:
                 at = 0
                 kernel.counts[CALL] += 1
-                block = self.address[slot]
-                self.live_bytes -= self.size[slot]
-                self.address[slot] = 0
-                self.size[slot] = 0
+                block = self.blocks[2 * slot]
+                self.live_bytes -= self.blocks[2 * slot + 1]
+                self.blocks[2 * slot] = 0
+                self.blocks[2 * slot + 1] = 0
                 if block != 0:
                     self.live_objects -= 1
                     policy.free(block)
@@ -94,13 +94,14 @@ class Driver(Component):
             i += 1
         return i
 
+    @inline
     def placed(self, slot, at, size, written):
         """The policy served a request: note the object, and let the program write to it."""
         if at == 0:
             self.failed += 1
             return
-        self.address[slot] = at
-        self.size[slot] = size
+        self.blocks[2 * slot] = at
+        self.blocks[2 * slot + 1] = size
         self.live_objects += 1
         self.live_bytes += size
         if self.live_bytes > self.peak_live_bytes:
@@ -128,8 +129,8 @@ class Driver(Component):
 
     def reallocate(self, slot, size, written):
         """realloc, with C's special cases: of nothing it is malloc, to nothing it is free."""
-        old = self.address[slot]
-        old_size = self.size[slot]
+        old = self.blocks[2 * slot]
+        old_size = self.blocks[2 * slot + 1]
         if old == 0:
             at = self.policy.malloc(size)
             self.placed(slot, at, size, written)
@@ -144,8 +145,8 @@ class Driver(Component):
             self.policy.free(old)
         self.live_bytes -= old_size
         self.live_objects -= 1
-        self.address[slot] = 0
-        self.size[slot] = 0
+        self.blocks[2 * slot] = 0
+        self.blocks[2 * slot + 1] = 0
         if size > 0:
             self.placed(slot, at, size, written)
         return at
@@ -155,7 +156,7 @@ class Driver(Component):
         kernel = self.policy.kernel
         if op == MARK:
             return 0
-        base = self.address[slot]
+        base = self.blocks[2 * slot]
         if op == MMAP:
             return self.map_own(slot, size, arg)
         if base == 0:  # the request for this object had failed
@@ -169,19 +170,19 @@ class Driver(Component):
         elif op == MADVISE:
             kernel.madvise(base + offset, size, arg)
         elif op == MREMAP:
-            at = kernel.mremap(base, self.size[slot], size, arg)
+            at = kernel.mremap(base, self.blocks[2 * slot + 1], size, arg)
             if at > 0:
                 size = (size + PAGE_BYTES - 1) & -PAGE_BYTES
-                self.own_mapped_bytes += size - self.size[slot]
-                self.address[slot] = at
-                self.size[slot] = size
+                self.own_mapped_bytes += size - self.blocks[2 * slot + 1]
+                self.blocks[2 * slot] = at
+                self.blocks[2 * slot + 1] = size
         elif op == MUNMAP:
             kernel.munmap(base + offset, size)
-            gone = min((size + PAGE_BYTES - 1) & -PAGE_BYTES, self.size[slot])
+            gone = min((size + PAGE_BYTES - 1) & -PAGE_BYTES, self.blocks[2 * slot + 1])
             self.own_mapped_bytes -= gone
-            self.size[slot] -= gone
-            if self.size[slot] == 0:  # the last of its pages
-                self.address[slot] = 0
+            self.blocks[2 * slot + 1] -= gone
+            if self.blocks[2 * slot + 1] == 0:  # the last of its pages
+                self.blocks[2 * slot] = 0
         else:
             raise SimulationError("unknown operation in a trace")
         return at
@@ -190,8 +191,8 @@ class Driver(Component):
         at = self.policy.kernel.mmap(size, protection)
         if at > 0:
             size = (size + PAGE_BYTES - 1) & -PAGE_BYTES
-            self.address[slot] = at
-            self.size[slot] = size
+            self.blocks[2 * slot] = at
+            self.blocks[2 * slot + 1] = size
             self.own_mapped_bytes += size
             return at
         self.failed += 1

@@ -6,6 +6,7 @@ size. Methods are plain Python in the subset that numba compiles; outside it the
 slower.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -16,7 +17,7 @@ from types import ModuleType
 
 from allocsim import resources
 from allocsim.component import Component, Part, Pool
-from allocsim.errors import InputError
+from allocsim.errors import InputError, SimulationError
 from allocsim.kernel import Kernel
 
 
@@ -69,7 +70,11 @@ class Policy(Component):
 
     def usable_size(self, address):
         """How many bytes the program may use at `address`. Needed by the default realloc."""
-        raise NotImplementedError("define usable_size(self, address), or realloc")
+        if address != 0:  # a condition, so that the type of the result is known when compiled
+            raise SimulationError(
+                "the policy needs usable_size(self, address) for realloc of", address
+            )
+        return 0
 
     def calloc(self, size):
         """A block of `size` bytes, all zero."""
@@ -147,8 +152,9 @@ def _unknown(name: str) -> str:
 
 
 def _import(path: Path) -> ModuleType:
-    """Import a policy's file under a name of its own; what goes wrong inside is the user's to see."""
-    name = f"allocsim_policy_{path.stem}_{abs(hash(str(path.resolve()))):x}"
+    """Import a policy's file under a name of its own; a mistake inside is told with its line."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    name = f"allocsim_policy_{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -22,6 +22,11 @@ def wrap(x):
     return ((x + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
 
 
+def unsigned(x):
+    """x as an unsigned 64-bit integer; compiled code uses it for indices only."""
+    return x & ((1 << 64) - 1)
+
+
 def zero(words, start, n):
     """Set words[start : start + n] (64-bit) to 0."""
     step = len(_ZEROS)
@@ -57,7 +62,7 @@ def count(states, start, stop, value):
     return bytes(states[start:stop]).count(value)
 
 
-NATIVE = (ctz, ilog2, wrap, zero, move, fill, find, count)
+NATIVE = (ctz, ilog2, wrap, unsigned, zero, move, fill, find, count)
 
 
 def register() -> None:
@@ -96,6 +101,7 @@ def register() -> None:
     overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))
     overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))
     overload(wrap)(lambda x: lambda x: np.int64(x))
+    overload(unsigned, inline="always")(lambda x: lambda x: np.uint64(x))
     overload(zero)(lambda words, start, n: zero_compiled)
     overload(move)(lambda array, source, target, n: move_compiled)
     overload(fill)(lambda states, start, n, value: fill_compiled)

@@ -1,8 +1,12 @@
 """Method sources: rewritten where compiled code needs it, and hashed for the cache.
 
-Two rewrites, made on the syntax tree so that file and line numbers stay right:
-`super().name(…)` becomes `self.<Base>_name(…)`, and every `while` loop counts its rounds, so that an
-endless loop in somebody's policy is an error instead of a process that never returns.
+Three rewrites, made on the syntax tree so that file and line numbers stay right:
+
+- `super().name(…)` becomes `self.<Base>_name(…)`;
+- every `while` loop counts its rounds, so that an endless loop in somebody's policy is an error
+  instead of a process that never returns;
+- an index becomes unsigned, so that the bounds check is one comparison, and an index below zero is
+  out of bounds instead of counting from the end.
 """
 
 import ast
@@ -28,7 +32,7 @@ _SCALARS = (int, float, str, tuple)
 
 
 class _Rewrite(ast.NodeTransformer):
-    """The two rewrites; `base_of` names the class that `super().name` means, or is None."""
+    """The rewrites; `base_of` names the class that `super().name` means, or is None."""
 
     def __init__(self, base_of: Callable[[str], str] | None, counted: bool) -> None:
         self.base_of, self.counted, self.loops = base_of, counted, 0
@@ -40,6 +44,15 @@ class _Rewrite(ast.NodeTransformer):
                 if self.base_of is not None:
                     node.func.value = ast.copy_location(ast.Name("self", ast.Load()), node)
                     node.func.attr = f"{self.base_of(name)}_{name}"
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.slice, (ast.Constant, ast.Slice, ast.Tuple)):
+            call = ast.Call(ast.Name("_unsigned", ast.Load()), [node.slice], [])
+            for added in (call, call.func):
+                ast.copy_location(added, node.slice)
+            node.slice = call
         return node
 
     def visit_While(self, node: ast.While) -> ast.AST:
@@ -90,7 +103,7 @@ def compilable(cls: type[Component], method: Callable) -> Callable:
 def _made(function: ast.FunctionDef, method: Callable) -> Callable:
     function.decorator_list = []
     module = ast.Module([function], [])
-    namespace = dict(method.__globals__) | {"_Endless": SimulationError}
+    namespace = dict(method.__globals__) | {"_Endless": SimulationError, "_unsigned": native.unsigned}
     exec(compile(module, method.__code__.co_filename, "exec"), namespace)
     made = namespace[method.__name__]
     made.__defaults__ = method.__defaults__
@@ -119,9 +132,9 @@ def key(cls: type[Component]) -> str:
 def _environment() -> tuple[str, ...]:
     import numba
 
-    from allocsim.component import compiler
+    from allocsim.component import compiler, method_compiler
 
-    own = tuple(inspect.getsource(m) for m in (base, fields, native, compiler))
+    own = tuple(inspect.getsource(m) for m in (base, fields, native, compiler, method_compiler))
     own += (inspect.getsource(inspect.getmodule(_environment)),)  # type: ignore[arg-type]
     return (numba.__version__, np.__version__, platform.python_version(), platform.machine(), *own)
 
