@@ -2,15 +2,18 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from allocsim.experiment.statistics import Interval, confidence_interval
-from allocsim.experiment.turns import Turn, find_crossing, find_turn
+from allocsim.experiment.turns import find_crossing, find_turn
 
 Row = dict[str, Any]
 CPU, MEMORY = "cpu_ns", "resident_mean_bytes"
+LEAST_CPU, LEAST_MEMORY, LEAST_BOTH = "least CPU", "least memory", "least of both"
+ALL_ALIKE = "all settings alike"
+"""Why a setting of a swept policy is shown."""
 
 
 @dataclass(frozen=True)
@@ -115,39 +118,44 @@ def _crossing(curve: Curve, tolerance: float) -> tuple[float, float] | None:
     return find_crossing(curve.x, cpu, memory)
 
 
-def best_settings(settings: list[Setting]) -> list[tuple[Setting, str]]:
+def best_settings(settings: list[Setting], tolerance: float) -> list[tuple[Setting, str]]:
     """For each workload and policy the setting with the least CPU and the one with least memory.
 
-    With each comes why it was chosen; a policy that was not swept has one, chosen for no reason.
+    With each comes why it was chosen. Where neither CPU nor memory differ by more than the
+    tolerance, the first stands for all; a policy that was not swept is chosen for no reason.
     """
     chosen: list[tuple[Setting, str]] = []
     groups: dict[tuple[str, str], list[Setting]] = {}
     for setting in settings:
         groups.setdefault((setting.workload, setting.label), []).append(setting)
     for members in groups.values():
+        least_cpu = min(members, key=lambda s: (s.mean(CPU), s.mean(MEMORY)))
+        least_memory = min(members, key=lambda s: (s.mean(MEMORY), s.mean(CPU)))
         if len(members) == 1:
             chosen.append((members[0], ""))
-            continue
-        least = [min(members, key=lambda s: (s.mean(m), s.mean(n))) for m, n in _PREFERENCES]
-        if least[0] is least[1]:
-            chosen.append((least[0], "least of both"))
+        elif all(_alike(members, metric, tolerance) for metric in (CPU, MEMORY)):
+            chosen.append((members[0], ALL_ALIKE))
+        elif least_cpu is least_memory:
+            chosen.append((least_cpu, LEAST_BOTH))
         else:
-            chosen += zip(least, ("least CPU", "least memory"), strict=True)
+            chosen += [(least_cpu, LEAST_CPU), (least_memory, LEAST_MEMORY)]
     return chosen
 
 
-_PREFERENCES = ((CPU, MEMORY), (MEMORY, CPU))
+def _alike(settings: list[Setting], metric: str, tolerance: float) -> bool:
+    means = [setting.mean(metric) for setting in settings]
+    return max(means) <= min(means) * (1 + tolerance)
 
 
-def describe(turn: dict[str, Any] | Turn, show: Any) -> str:
-    """A turn in words; `show` writes a value of the parameter."""
-    told = asdict(turn) if isinstance(turn, Turn) else turn
-    shape, start, end, ratio = told["shape"], told["start"], told["end"], told["ratio"]
-    size = "from zero or to zero" if ratio is None else f"{ratio:.3g} times"
+def describe(turn: dict[str, Any], show: Callable[[float], str]) -> str:
+    """A turn (as a dict) in words; `show` writes a value of the parameter."""
+    shape, start, end, ratio = turn["shape"], turn["start"], turn["end"], turn["ratio"]
+    factor = "from or to zero" if ratio is None else f"by a factor of {ratio:.3g}"
     if shape == "flat":
-        return f"does not turn (highest {ratio or 1:.3f} times lowest)"
+        return f"does not turn: the highest is {ratio or 1:.3f} times the lowest"
     if shape in ("falls", "rises"):
-        return f"{shape} {size} from {show(start)} to {show(end)}, level outside"
+        return f"{shape} {factor} between {show(start)} and {show(end)}, level beyond"
     if shape in ("valley", "peak"):
-        return f"turns at {show(told['extreme'])}, a {shape} ({size})"
-    return f"wavers ({size}), lowest at {show(told['best'])}"
+        least = "lowest" if shape == "valley" else "highest"
+        return f"turns at {show(turn['extreme'])}, where it is {least} (varies {factor})"
+    return f"wavers {factor}, lowest at {show(turn['best'])}"

@@ -24,7 +24,8 @@ def summary_view(
     rows: list[dict[str, Any]], turns: list[dict[str, Any]], units: dict[str, str], tolerance: float
 ) -> Group:
     """The table and the turns, ready to print."""
-    parts: list[Any] = [_table(settings_of(rows), units)]
+    chosen = best_settings(settings_of(rows), tolerance)
+    parts: list[Any] = [_table(chosen, units)]
     if turns:
         parts.append(_turns(turns, units, tolerance))
     return Group(*parts)
@@ -44,14 +45,14 @@ def show_value(value: float, unit: str) -> str:
     return f"{value:g}" + (f" {unit}" if unit else "")
 
 
-def _table(settings: list[Setting], units: dict[str, str]) -> Table:
+def _table(chosen: list[tuple[Setting, str]], units: dict[str, str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("workload", "policy", "setting"):
         table.add_column(name, no_wrap=name != "setting")
     for name in ("CPU", "resident peak", "mean", "overhead", "syscalls", "page faults"):
         table.add_column(name, justify="right", no_wrap=True)
     last = ""
-    for setting, reason in best_settings(settings):
+    for setting, reason in chosen:
         shown = setting.workload if setting.workload != last else ""
         if shown and last:
             table.add_section()
@@ -97,5 +98,5 @@ def _turns(turns: list[dict[str, Any]], units: dict[str, str], tolerance: float)
         text.append(f"    mean resident memory {describe(turn['memory'], show)}\n")
         if turn["crossing"]:
             low, high = map(show, turn["crossing"])
-            text.append(f"    one is bought with the other; even between {low} and {high}\n")
+            text.append(f"    one is paid for with the other, evenly between {low} and {high}\n")
     return text

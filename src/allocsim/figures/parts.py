@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from allocsim.experiment.summary import Setting, best_settings
+from allocsim.experiment.summary import ALL_ALIKE, Setting
 from allocsim.experiment.units import show_ns
 from allocsim.figures.style import grid_of_axes, legend_beside
 from allocsim.figures.view import View
@@ -23,7 +23,7 @@ PARTS = {
 
 def draw_parts(view: View) -> Figure:
     """A panel per workload; of a swept policy the settings with least CPU and least memory."""
-    chosen = {w: best_settings(view.settings_of(w)) for w in view.workloads}
+    chosen = {w: view.shown(w) for w in view.workloads}
     bars = max(len(settings) for settings in chosen.values())
     columns = min(2, len(chosen))
     rows = -(-len(chosen) // columns)
@@ -41,6 +41,8 @@ def draw_parts(view: View) -> Figure:
 def _name(view: View, setting: Setting, reason: str) -> str:
     """The policy, and of a swept one the setting and why it is shown."""
     varied = view.varied(setting)
+    if reason == ALL_ALIKE:
+        return f"{setting.label}\n({reason})"
     return f"{setting.label}, {varied}\n({reason})" if reason else setting.label
 
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from seaborn import color_palette
 
-from allocsim.experiment.summary import Setting, best_settings
+from allocsim.experiment.summary import ALL_ALIKE, LEAST_BOTH, LEAST_CPU, LEAST_MEMORY, Setting
 from allocsim.figures.style import bytes_axis, grid_of_axes, legend_beside
 from allocsim.figures.view import View
 
@@ -30,13 +30,11 @@ def draw_timeline(view: View) -> Figure:
         len(view.workloads), len(columns), width=1.95, height=1.75, sharex="row", sharey="row"
     )
     for row, workload in zip(axes, view.workloads, strict=True):
-        shown = {(s.label, reason): s for s, reason in best_settings(view.settings_of(workload))}
+        shown = {(s.label, reason): (s, reason) for s, reason in view.shown(workload)}
         for panel, column in zip(row, columns, strict=True):
-            setting = shown.get(column) or shown.get((column[0], "least of both"))
-            if setting is None:
-                panel.set_axis_off()
-            else:
-                _draw_panel(panel, view, setting)
+            others = [(column[0], reason) for reason in (LEAST_BOTH, ALL_ALIKE)]
+            found = next(shown[each] for each in (column, *others) if each in shown)
+            _draw_panel(panel, view, *found)
         row[0].set_ylim(0, max(panel.dataLim.y1 for panel in row) * 1.08)
         bytes_axis(row[0].yaxis, 4)
         row[0].set_ylabel(workload, fontweight="bold")
@@ -54,12 +52,12 @@ def _columns(view: View) -> list[tuple[str, str]]:
     swept = {s.label for s in view.settings if view.varied(s)}
     columns = []
     for label in view.looks:
-        reasons = ("least CPU", "least memory") if label in swept else ("",)
+        reasons = (LEAST_CPU, LEAST_MEMORY) if label in swept else ("",)
         columns += [(label, reason) for reason in reasons]
     return columns
 
 
-def _draw_panel(axes: Axes, view: View, setting: Setting) -> None:
+def _draw_panel(axes: Axes, view: View, setting: Setting, reason: str) -> None:
     samples = view.results.stored(setting.rows[0]).table("samples")
     x = samples["op"] / 1e3
     axes.fill_between(x, samples["live_bytes"].astype(float), color=_LIVE, lw=0)
@@ -68,9 +66,8 @@ def _draw_panel(axes: Axes, view: View, setting: Setting) -> None:
     axes.set_xlim(0, float(np.max(x)))
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.annotate(
-        view.varied(setting), (0.5, 1.03), xycoords="axes fraction", ha="center", fontsize=7
-    )
+    told = reason if reason == ALL_ALIKE else view.varied(setting)
+    axes.annotate(told, (0.5, 1.03), xycoords="axes fraction", ha="center", fontsize=7)
 
 
 def _legend() -> list[Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allocsim.experiment.results import Results, read_results
-from allocsim.experiment.summary import Setting, settings_of
+from allocsim.experiment.summary import Setting, best_settings, settings_of
 from allocsim.experiment.table import show_value
 from allocsim.figures.style import Look, looks_for
 
@@ -25,6 +25,11 @@ class View:
     def settings_of(self, workload: str) -> list[Setting]:
         """The settings of one workload."""
         return [setting for setting in self.settings if setting.workload == workload]
+
+    def shown(self, workload: str) -> list[tuple[Setting, str]]:
+        """The settings of a workload that stand for all, each with the reason why."""
+        tolerance = float(self.results.manifest["specification"]["tolerance"])
+        return best_settings(self.settings_of(workload), tolerance)
 
     def unit(self, parameter: str) -> str:
         """The unit of a parameter, such as "bytes"."""
