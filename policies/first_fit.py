@@ -73,7 +73,7 @@ class FirstFit(BoundaryTagHeap):
         self.hang(link, lower + higher)
 
     def is_above(self, node, chunk, size):
-        """The larger hole is above; among equals a hash of the address decides, for a bushy tree."""
+        """The larger hole is above; among equals a hash of the address, for a bushy tree."""
         node_size = self.size_of(node)
         if node_size == size:
             return self.mix(node) > self.mix(chunk)

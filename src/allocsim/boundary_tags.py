@@ -141,7 +141,7 @@ class BoundaryTagHeap(Policy):
         self.insert(chunk, size)
 
     def use(self, chunk, has, need):
-        """Tag the lower `need` bytes of a free chunk of `has` bytes as used; the rest stays free."""
+        """Tag `need` bytes of a free chunk of `has` bytes as used; the rest stays free."""
         if has - need >= SMALLEST:
             self.kernel.store(chunk - 8, need | USED | USED_BELOW)
             self.keep(chunk + need, has - need)
@@ -175,7 +175,7 @@ class BoundaryTagHeap(Policy):
             self.kernel.store(end, self.kernel.load(end) | USED_BELOW)
 
     def grow(self, need):
-        """Extend the heap so that its highest chunk is free and has `need` bytes; 0 if exhausted."""
+        """Extend the heap: its highest chunk is free and has `need` bytes; 0 if exhausted."""
         flags = USED_BELOW
         spare = 0
         if self.end != 0:

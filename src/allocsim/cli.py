@@ -245,6 +245,24 @@ def claims(
     raise typer.Exit(claims_command(names or (), json_file))
 
 
+@app.command("check")
+def check_command(
+    policy: Annotated[str, typer.Argument(help="A policy's name, or my_policy.py.")],
+    compiles: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Compare with the compiled policy too.")
+    ] = True,
+) -> None:
+    """Put a policy through the conformance suite: named checks that every policy must pass.
+
+    Exits with 1 if one fails. A policy given by its path runs as code, with your rights.
+
+    Example: `allocsim check first_fit`
+    """
+    from allocsim.check import command
+
+    raise typer.Exit(command.command(policy, compiles))
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     try:

@@ -410,6 +410,8 @@ def _explained(error: Exception, driver: Driver, op: Op) -> Exception:
     """The error with the operation, policy and method in which it happened."""
     name = _policy_name(type(driver.policy))
     place = f"op {driver.n_ops} ({op.name.lower()}), policy {name}"
+    if getattr(error, "is_complete", False):  # the referee's say where they come from
+        return type(error)(f"op {driver.n_ops} ({op.name.lower()}): {error}")
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f.name not in _PLUMBING]
     where = f", in {own[-1].name} ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
