@@ -7,14 +7,13 @@ on their order.
 
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from allocsim.component import Array, Component, host, inline
-from allocsim.errors import InputError
 
 
 class Event(IntEnum):
@@ -58,52 +57,74 @@ PARTS = {
 """CPU time by part: which events each part sums."""
 
 
+SHIPPED = Path(__file__).with_name("costs.toml")
+
+
 @dataclass(frozen=True)
 class CostTable:
-    """Unit costs in nanoseconds by event, and where they come from."""
+    """Unit costs in nanoseconds by event, and where they come from.
+
+    low_ns, high_ns: the ends of each figure's 95 % interval; the figure itself where the file has
+    none, and when left out. name: the file, or "shipped".
+    """
 
     unit_ns: tuple[float, ...]
     provenance: dict[str, Any]
+    low_ns: tuple[float, ...] = ()
+    high_ns: tuple[float, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for ends in ("low_ns", "high_ns"):
+            object.__setattr__(self, ends, getattr(self, ends) or self.unit_ns)
 
     @property
     def unit_ps(self) -> tuple[int, ...]:
         return tuple(round(ns * 1000) for ns in self.unit_ns)
 
+    @property
+    def is_shipped(self) -> bool:
+        """Whether this is the table that stands in where nobody calibrated."""
+        return self.name == "shipped"
+
     def content_hash(self) -> str:
-        return hashlib.sha256(json.dumps(self.unit_ps).encode()).hexdigest()
+        """A hash of all figures: two tables with the same hash give the same results."""
+        figures = (self.unit_ps, self.low_ns, self.high_ns)
+        return hashlib.sha256(json.dumps(figures).encode()).hexdigest()
+
+    def origin(self) -> str:
+        """One line for results: which table, from which machine, and what to do about it."""
+        machine = self.provenance.get("machine", {})
+        known = [str(machine[key]) for key in ("cpu", "kernel", "date") if key in machine]
+        text = f"unit costs: {self.name or 'unnamed'} ({', '.join(known) or 'of unknown origin'})"
+        if self.is_shipped:
+            return f"{text}; not this machine's: see allocsim calibrate"
+        return text
 
     @classmethod
     def load(cls, path: Path | None = None) -> "CostTable":
-        """Read a table in TOML; the shipped one by default. InputError names file and key."""
-        path = path or Path(__file__).with_name("costs.toml")
-        try:
-            content = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; give the path of a cost table") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a TOML file: {error}") from error
-        entries = content.get("costs")
-        if not isinstance(entries, dict):
-            raise InputError(f"{path}: no table [costs.<event>]; see the shipped costs.toml")
-        _check_names(path, entries)
-        return cls(tuple(_figure(path, e, entries) for e in Event), content)
+        """Read a table in TOML; the shipped one by default. InputError names file, line and key."""
+        return _shipped() if path is None else _read(path, str(path))
 
 
-def _check_names(path: Path, entries: dict[str, Any]) -> None:
-    known = {e.name.lower() for e in Event}
-    for problem, names in (("unknown", set(entries) - known), ("missing", known - set(entries))):
-        if names:
-            raise InputError(f"{path}: {problem} in [costs]: {', '.join(sorted(names))}")
+@cache
+def _shipped() -> CostTable:
+    """Read once: every simulation starts with it."""
+    return _read(SHIPPED, "shipped")
 
 
-def _figure(path: Path, event: Event, entries: dict[str, Any]) -> float:
-    entry = entries[event.name.lower()]
-    ns = entry.get("ns") if isinstance(entry, dict) else None
-    if isinstance(ns, bool) or not isinstance(ns, (int, float)) or not 0 <= ns <= 1e9:
-        raise InputError(
-            f"{path}: costs.{event.name.lower()}.ns is {ns!r}; a number from 0 to 1e9 is needed"
-        )
-    return float(ns)
+def _read(path: Path, name: str) -> CostTable:
+    from allocsim.kernel.cost_file import read_cost_file
+
+    content = read_cost_file(path)
+    figures = [content.figure(event) for event in Event]
+    return CostTable(
+        unit_ns=tuple(f.ns for f in figures),
+        provenance=content.model_dump(exclude_none=True),
+        low_ns=tuple(f.ns if f.low is None else f.low for f in figures),
+        high_ns=tuple(f.ns if f.high is None else f.high for f in figures),
+        name=name,
+    )
 
 
 class Costs(Component):
