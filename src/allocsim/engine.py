@@ -408,7 +408,7 @@ def _policy_name(policy: type[Policy]) -> str:
 
 def _explained(error: Exception, driver: Driver, op: Op) -> Exception:
     """The error with the operation, policy and method in which it happened."""
-    name = _policy_name(type(driver.policy))
+    name = _policy_name(type(driver)._fields["policy"].cls)
     place = f"op {driver.n_ops} ({op.name.lower()}), policy {name}"
     if getattr(error, "is_complete", False):  # the referee's say where they come from
         return type(error)(f"op {driver.n_ops} ({op.name.lower()}): {error}")

@@ -85,18 +85,26 @@ class Referee:
         alignment = max(alignment, ALIGNMENT_BYTES)
         if address < 0 or address % alignment:
             self._foul("alignment", call, f"{address:#x} is not a multiple of {alignment}")
-        usable = self._usable(address, size)
+        usable = size
+        if self._is_mapped(call, address, size):
+            usable = self._usable(address, size)
+            self._is_mapped(call, address, usable)
         if usable < size:
             self._foul("usable size", call, f"{usable} of {size} bytes usable at {address:#x}")
         end = address + max(usable, 1)
-        if not self.policy.kernel.areas.covers(address, end):
-            self._foul("mapped memory", call, f"[{address:#x}, {end:#x}) is not all mapped")
         at = bisect_right(self.blocks, address)
         for other in self.blocks[max(at - 1, 0) : at + 1]:
             if other < end and address < other + max(self.usable[other], 1):
                 self._foul("no overlap", call, f"{address:#x} overlaps the live block {other:#x}")
         self._keep(address, usable)
         return address
+
+    def _is_mapped(self, call: str, address: int, size: int) -> bool:
+        end = address + max(size, 1)
+        mapped = self.policy.kernel.areas.covers(address, end)
+        if not mapped:
+            self._foul("mapped memory", call, f"[{address:#x}, {end:#x}) is not all mapped")
+        return mapped
 
     def _keep(self, address: int, usable: int) -> None:
         insort(self.blocks, address)
