@@ -182,6 +182,26 @@ def record_program(
     raise typer.Exit(recording.exit_code)
 
 
+@app.command("calibrate")
+def calibrate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The cost table to write (TOML).")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Seconds instead of minutes; coarse figures.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Shuffles the order of the benchmarks.")] = 1,
+) -> None:
+    """Measure what system calls, page faults and malloc cost on this machine.
+
+    Leave the machine alone meanwhile: under three minutes. A noisy machine is reported. The first
+    use builds a small program with the system's C compiler.
+
+    Example: `allocsim calibrate -o costs.toml`
+    """
+    from allocsim.ground_truth.calibration import calibrate_command
+
+    calibrate_command(output, quick, seed)
+
+
 @app.command("run")
 def run(
     experiment: Annotated[

@@ -1,11 +1,11 @@
 """Pure functions from ledgers, samples and walks to numbers; docs/metrics.md has the formulas."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from allocsim.kernel.costs import MINOR_FAULTS, PARTS, SYSCALLS, Event
+from allocsim.kernel.costs import MINOR_FAULTS, PARTS, SYSCALLS, CostTable, Event
 from allocsim.policy import Kind
 
 SAMPLE_COLUMNS = ("op", "time_ns", "live_bytes", "mapped_bytes", "resident_bytes")
@@ -39,6 +39,30 @@ def cpu_parts_ns(counts: np.ndarray, unit_ps: tuple[int, ...]) -> dict[str, int]
         for name, events in PARTS.items()
     }
     return parts | {"cpu_ns": sum(parts.values()) - parts["program_ns"]}
+
+
+def cpu_interval_ns(counts: np.ndarray, table: CostTable) -> dict[str, tuple[float, float]]:
+    """95 % intervals of `cpu_parts_ns` that follow from those of the unit costs.
+
+    Counts are exact, and the errors of unit costs are taken as independent: upward and downward
+    errors, each count x (end of the interval - figure), add up as the root of their squares
+    (first-order propagation). A figure without an interval adds nothing. Costs that were fitted
+    together err in opposite directions, so sums of parts are known better than this says.
+    """
+    intervals = {name: _interval(counts, table, events) for name, events in PARTS.items()}
+    own = [e for name, events in PARTS.items() if name != "program_ns" for e in events]
+    return intervals | {"cpu_ns": _interval(counts, table, own)}
+
+
+def _interval(counts: np.ndarray, table: CostTable, events: Iterable[int]) -> tuple[float, float]:
+    at = list(events)
+    n, unit, low, high = (
+        np.asarray(column, float)[at]
+        for column in (counts, table.unit_ns, table.low_ns, table.high_ns)
+    )
+    middle = float(n @ unit)
+    down, up = np.linalg.norm(n * (unit - low)), np.linalg.norm(n * (high - unit))
+    return max(0.0, middle - float(down)), middle + float(up)
 
 
 def memory_over_time(samples: Mapping[str, np.ndarray]) -> dict[str, float | int]:

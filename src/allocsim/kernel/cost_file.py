@@ -85,9 +85,9 @@ class HugePages(StrictModel):
     clear: Figure
 
 
-Prices: Any = create_model(
-    "Prices", __base__=StrictModel, **{e.name.lower(): (Figure, ...) for e in Event}
-)
+_PRICES: dict[str, Any] = {e.name.lower(): (Figure, ...) for e in Event}
+Prices: Any = create_model("Prices", __base__=StrictModel, **_PRICES)
+"""One figure for each event."""
 
 
 class CostFile(StrictModel):

@@ -1,0 +1,21 @@
+"""Measures what the machine at hand takes for every event of the cost model.
+
+`calibrate` runs C benchmarks in shuffled rounds and fits unit costs to their times;
+docs/calibration.md tells the method and what the figures mean.
+"""
+
+from allocsim.ground_truth.calibration.command import calibrate, calibrate_command, remarks
+from allocsim.ground_truth.calibration.figures import Calibration
+from allocsim.ground_truth.calibration.measure import QUICK, THOROUGH, Effort
+from allocsim.ground_truth.calibration.table import cost_file
+
+__all__ = [
+    "QUICK",
+    "THOROUGH",
+    "Calibration",
+    "Effort",
+    "calibrate",
+    "calibrate_command",
+    "cost_file",
+    "remarks",
+]

@@ -1,0 +1,139 @@
+/* What threads of one process do to each other in the kernel.
+ *
+ * All threads wait for each other at a start line, each on a CPU of its own; the result is the mean
+ * over those that are timed. `pages` is the size of each thread's area.
+ */
+#ifndef ALLOCSIM_CALIBRATION_CONTENTION_H
+#define ALLOCSIM_CALIBRATION_CONTENTION_H
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "faults.h"
+
+enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 64, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64 };
+
+struct contender {
+    pthread_t thread;
+    int cpu;
+    void (*body)(struct stopwatch *);
+    struct stopwatch watch;
+};
+
+static struct contender contenders[MAX_THREADS];
+static pthread_barrier_t start_line;
+static int over; /* set when the timed threads are done */
+static pthread_mutex_t sleeping = PTHREAD_MUTEX_INITIALIZER; /* held until then */
+
+static void stay_on(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set)) fail("sched_setaffinity");
+}
+
+/* The n-th CPU of those allowed at the program's start, or -1. */
+static int nth_cpu(const cpu_set_t *allowed, int n) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, allowed) && n-- == 0) return cpu;
+    return -1;
+}
+
+/* ---- what a thread does ---- */
+
+static void pairs_of_maps(struct stopwatch *watch) {
+    start(watch);
+    for (int i = 0; i < PAIRS; i++) unmap(map(pages), pages);
+    stop(watch, PAIRS);
+}
+
+static void faults_alone(struct stopwatch *watch) {
+    char *area = map(pages);
+    pthread_barrier_wait(&start_line);
+    start(watch);
+    write_words(area, pages);
+    stop(watch, pages);
+    unmap(area, pages);
+}
+
+static void maps_and_faults(struct stopwatch *watch) {
+    start(watch);
+    for (int i = 0; i < ROUNDS; i++) unmap(map_written(pages), pages);
+    stop(watch, ROUNDS);
+}
+
+static void shootdowns(struct stopwatch *watch) {
+    char *area = map(SHOOTDOWN_PAGES);
+    for (int round = 0; round < SHOOTDOWN_ROUNDS; round++) {
+        write_words(area, SHOOTDOWN_PAGES);
+        start(watch);
+        for (int i = 0; i < SHOOTDOWN_PAGES; i++) advise(area + i * PAGE_BYTES, 1, MADV_DONTNEED);
+        stop(watch, SHOOTDOWN_PAGES);
+    }
+    unmap(area, SHOOTDOWN_PAGES);
+}
+
+/* ---- what untimed threads do ---- */
+
+static void map_until_over(struct stopwatch *watch) {
+    (void)watch;
+    pthread_barrier_wait(&start_line);
+    while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) unmap(map(1), 1);
+}
+
+static void spin_until_over(struct stopwatch *watch) {
+    (void)watch;
+    while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+    }
+}
+
+static void sleep_until_over(struct stopwatch *watch) {
+    (void)watch;
+    pthread_mutex_lock(&sleeping);
+    pthread_mutex_unlock(&sleeping);
+}
+
+/* ---- all together ---- */
+
+static void *contend(void *argument) {
+    struct contender *self = argument;
+    stay_on(self->cpu);
+    pthread_barrier_wait(&start_line);
+    self->body(&self->watch);
+    return NULL;
+}
+
+static void add_mean(int timed) {
+    for (int i = 0; i < timed; i++) {
+        const struct stopwatch *watch = &contenders[i].watch;
+        stopwatch.repetitions += watch->repetitions;
+        stopwatch.sections += watch->sections;
+        stopwatch.cpu_ns += watch->cpu_ns;
+        stopwatch.wall_ns += watch->wall_ns;
+        stopwatch.faults += watch->faults;
+    }
+}
+
+/* The first `timed` of n threads run `body`, the others `beside`, until the timed ones are done. */
+static void race(int n, int timed, void (*body)(struct stopwatch *),
+                 void (*beside)(struct stopwatch *), const cpu_set_t *allowed) {
+    pthread_barrier_init(&start_line, NULL, (unsigned)n);
+    over = 0;
+    pthread_mutex_lock(&sleeping);
+    for (int i = 0; i < n; i++) {
+        contenders[i] = (struct contender){.cpu = nth_cpu(allowed, i), .body = i < timed ? body : beside};
+        if (contenders[i].cpu < 0) fail("fewer CPUs than threads");
+        if (pthread_create(&contenders[i].thread, NULL, contend, &contenders[i])) fail("pthread_create");
+    }
+    for (int i = 0; i < n; i++) {
+        pthread_join(contenders[i].thread, NULL);
+        if (i + 1 == timed) {
+            __atomic_store_n(&over, 1, __ATOMIC_RELAXED);
+            pthread_mutex_unlock(&sleeping);
+        }
+    }
+    add_mean(timed);
+    pthread_barrier_destroy(&start_line);
+}
+
+#endif

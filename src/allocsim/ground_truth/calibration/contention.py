@@ -1,0 +1,81 @@
+"""What threads of one process do to each other in the kernel: contests, and their figures."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from allocsim.ground_truth.calibration.fit import Estimate
+
+MOST_THREADS = 16
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A body of contention.h run by some threads, each on its own CPU, `pages` per thread."""
+
+    kind: str
+    body: str
+    pages: int
+    threads: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.threads}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of contention, as the table names it."""
+
+    name: str
+    what: str
+    body: str
+    pages: int
+
+
+_EVERY = "by every thread"
+_PAGE_DROPPED = "MADV_DONTNEED of a written page"
+
+KINDS = (
+    Kind("mmap_munmap", f"mmap and munmap of a page, {_EVERY}", "map_unmap", 1),
+    Kind("mmap_write_munmap", f"mmap, 32 pages written, munmap, {_EVERY}", "map_write_unmap", 32),
+    Kind("fault", f"a fault in an area of the thread's own, {_EVERY}", "faults", 4096),
+    Kind("fault_beside_mmap", "a fault while others mmap and munmap", "faults_beside_maps", 4096),
+    Kind("drop_page_running", f"{_PAGE_DROPPED} while others run", "shootdown_running", 1),
+    Kind("drop_page_sleeping", f"{_PAGE_DROPPED} after others ran", "shootdown_sleeping", 1),
+)
+"""Their names are those of `allocsim.kernel.cost_file.Contention`."""
+
+
+def thread_counts(cpus: int | None = None) -> list[int]:
+    """1, 2, 4, … threads, up to the CPUs that this process may use, at most 16."""
+    allowed = min(cpus or len(os.sched_getaffinity(0)), MOST_THREADS)
+    powers = [1 << k for k in range(allowed.bit_length()) if 1 << k <= allowed]
+    return sorted({*powers, allowed})
+
+
+def contests(threads: Sequence[int]) -> list[Contest]:
+    """Every kind with every number of threads."""
+    return [Contest(k.name, k.body, k.pages, n) for k in KINDS for n in threads]
+
+
+Estimates = Callable[[str], Estimate]
+"""From a contest's name to what one repetition takes."""
+
+
+def figures(threads: Sequence[int], cpu: Estimates, wall: Estimates) -> dict[str, dict]:
+    """One table per kind: processor and wall time of a repetition by number of threads."""
+    return {
+        kind.name: {"what": kind.what}
+        | _columns("cpu", [cpu(f"{kind.name}:{n}") for n in threads])
+        | _columns("wall", [wall(f"{kind.name}:{n}") for n in threads])
+        for kind in KINDS
+    }
+
+
+def _columns(clock: str, rows: Sequence[Estimate]) -> dict[str, list[float]]:
+    return {
+        f"{clock}_ns": [row.ns for row in rows],
+        f"{clock}_low_ns": [row.low_ns for row in rows],
+        f"{clock}_high_ns": [row.high_ns for row in rows],
+    }

@@ -1,0 +1,121 @@
+"""From measurements to everything that the cost file says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from allocsim.ground_truth.calibration import contention
+from allocsim.ground_truth.calibration.benchmark import (
+    DISPATCH,
+    NULL_SCRIPT,
+    SECTION,
+    Benchmark,
+    faults_in,
+)
+from allocsim.ground_truth.calibration.fit import (
+    Estimate,
+    Fit,
+    fit,
+    median_estimate,
+)
+from allocsim.ground_truth.calibration.measure import Measurements
+from allocsim.ground_truth.calibration.noise import Noise, noise
+
+Counts = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class StepFigure:
+    """A benchmark's own time, and what the unit costs say it should be (None: not in the fit)."""
+
+    what: str
+    measured: Estimate
+    fitted_ns: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was found out about a machine.
+
+    costs: unit costs by event name. steps: every benchmark. contention: as in the cost file, for
+    `threads` threads. mismatches: benchmarks that did not fault as their events say, in words.
+    """
+
+    costs: dict[str, Estimate]
+    steps: dict[str, StepFigure]
+    threads: list[int]
+    contention: dict[str, dict]
+    noise: Noise
+    mismatches: list[str]
+    rounds: int
+    seconds: float
+
+    def misfit(self) -> float:
+        """The median distance of unit costs x counts from what was measured, relative."""
+        distances = [
+            abs(step.fitted_ns / step.measured.ns - 1)
+            for step in self.steps.values()
+            if step.fitted_ns is not None and step.measured.ns > 0
+        ]
+        return float(np.median(distances))
+
+
+def figures(
+    found: Measurements,
+    benchmarks: Sequence[Benchmark],
+    threads: list[int],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Calibration:
+    """Fit, intervals and checks. The same measurements and seed give the same figures."""
+    counts = {b.name: c for b in benchmarks if (c := b.counts())}
+    fitted = fit(with_sections(counts, found), {n: found.cpu_ns(n) for n in counts}, rng, resamples)
+    own = (SECTION, DISPATCH)
+    return Calibration(
+        costs={name: e for name, e in fitted.unknowns.items() if name not in own},
+        steps={b.name: _step(b, counts, found, fitted, rng) for b in benchmarks},
+        threads=threads,
+        contention=contention.figures(
+            threads,
+            lambda name: median_estimate(found.cpu_ns(name), rng),
+            lambda name: median_estimate(found.wall_ns(name), rng),
+        ),
+        noise=noise({name: found.cpu_ns(name) for name in found.slices}),
+        mismatches=fault_mismatches(counts, found),
+        rounds=found.rounds,
+        seconds=found.seconds,
+    )
+
+
+def with_sections(counts: Counts, found: Measurements) -> dict[str, dict[str, float]]:
+    """The counts, with the readings of the clock that the measurement added."""
+    return {name: {**row, SECTION: found.sections(name)} for name, row in counts.items()}
+
+
+def fault_mismatches(counts: Counts, found: Measurements) -> list[str]:
+    """Benchmarks whose page faults are not those of their events: their figures mean less."""
+    words = []
+    for name, row in counts.items():
+        expected, seen = faults_in(dict(row)), found.faults(name)
+        if abs(seen - expected) > 0.02 + 0.05 * expected:
+            words.append(f"{name}: {seen:.3g} page faults, expected {expected:.3g}")
+    return words
+
+
+def _step(
+    benchmark: Benchmark, counts: Counts, found: Measurements, fitted: Fit, rng: np.random.Generator
+) -> StepFigure:
+    """The benchmark without the time that measuring it took."""
+    name = benchmark.name
+    units = fitted.unknowns
+    own = 0.0
+    if name != SECTION:
+        own += found.sections(name) * units[SECTION].ns
+    if name != NULL_SCRIPT:
+        own += counts.get(name, {}).get(DISPATCH, 0.0) * units[DISPATCH].ns
+    measured = median_estimate(np.maximum(found.cpu_ns(name) - own, 0.0), rng)
+    predicted = fitted.predicted_ns.get(name)
+    return StepFigure(
+        benchmark.what, measured, None if predicted is None else max(0.0, predicted - own)
+    )

@@ -1,0 +1,156 @@
+"""Scripts of malloc and free that walk the allocator's paths, for the real C library and the model.
+
+Both run the same calls. The library gives the time of a script's timed part, the model of glibc
+counts what happened in it: calls, and accesses to metadata near and far.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from allocsim.driver import driver_for
+from allocsim.glibc import Glibc
+from allocsim.kernel import Kernel
+from allocsim.kernel.costs import N_EVENTS, Event
+from allocsim.trace import Op, Trace
+
+Call = tuple[Op, int, int]
+"""A malloc or free, the slot of its block, and the size asked for (0 for free)."""
+
+STEP = np.dtype([("size", "<i8"), ("slot", "<i4"), ("kind", "<i4")])
+"""One step as heap_script.h reads it; its kinds are those of `_KINDS`, then begin and end."""
+
+_KINDS = {Op.MALLOC: 0, Op.FREE: 1}
+_BEGIN, _END = (0, 0, 2), (0, 0, 3)
+NO_CACHE = {"tcache_count": 0}
+_SEED = 20_010_207
+
+
+@dataclass(frozen=True)
+class HeapScript:
+    """Calls that prepare the heap, then those that are timed, which are n_steps of something."""
+
+    prepare: tuple[Call, ...]
+    timed: tuple[Call, ...]
+    n_steps: int
+    tunables: dict[str, int] = field(default_factory=dict)
+
+    def packed(self) -> bytes:
+        """The script as the C program reads it."""
+        rows = [*_rows(self.prepare), _BEGIN, *_rows(self.timed), _END]
+        return np.array(rows, STEP).tobytes()
+
+    def trace(self) -> Trace:
+        """All calls as a trace in which the program writes nothing."""
+        ops, slots, sizes = zip(*self.prepare, *self.timed, strict=True)
+        return Trace.of(op=ops, object=slots, size=sizes, written=0)
+
+    def model_counts(self) -> dict[Event, float]:
+        """What the model of glibc counts in the timed part, for each step."""
+        driver = driver_for(Glibc, **self.tunables)
+        columns = [c for name, c in self.trace().columns().items() if name != "time_ns"][:-1]
+        nothing = np.zeros(0, np.int64)
+        first, last = len(self.prepare), len(self.prepare) + len(self.timed)
+        driver.run("drive", *columns, nothing, nothing, nothing, 0, first, compiled=False)
+        before = _counted(driver.policy.kernel)
+        driver.run("drive", *columns, nothing, nothing, nothing, first, last, compiled=False)
+        counts = _counted(driver.policy.kernel) - before
+        return {e: float(counts[e]) / self.n_steps for e in Event if counts[e]}
+
+
+def _rows(calls: Iterable[Call]) -> Iterator[tuple[int, int, int]]:
+    return ((size, slot, _KINDS[op]) for op, slot, size in calls)
+
+
+def _counted(kernel: Kernel) -> np.ndarray:
+    counts = np.array(kernel.counts, np.int64)[:N_EVENTS]
+    counts[Event.FAR_ACCESS] = kernel.far_accesses
+    counts[Event.NEAR_ACCESS] = kernel.accesses - kernel.far_accesses
+    return counts
+
+
+# ---- the calls that scripts are made of
+def _take(slots: Iterable[int], size: int) -> list[Call]:
+    return [(Op.MALLOC, slot, size) for slot in slots]
+
+
+def _give(slots: Iterable[int]) -> list[Call]:
+    return [(Op.FREE, slot, 0) for slot in slots]
+
+
+def _pairs(size: int, n: int) -> list[Call]:
+    return [(Op.MALLOC, 0, size), (Op.FREE, 0, 0)] * n
+
+
+def _apart(sizes: Iterable[int]) -> list[Call]:
+    """Blocks in even slots, kept from merging by small ones between them in odd slots."""
+    return [
+        call
+        for i, size in enumerate(sizes)
+        for call in ((Op.MALLOC, 2 * i, size), (Op.MALLOC, 2 * i + 1, 16))
+    ]
+
+
+def _shuffled(n: int) -> list[int]:
+    return np.random.default_rng(_SEED).permutation(n).tolist()
+
+
+SMALL_SIZES = [256 + 16 * (i % 32) for i in range(4000)]
+LARGE_SIZES = [12_288 + 16 * i for i in range(1000)]
+_SORTING = 1 << 20
+"""No chunk is free for a request of this size: all unsorted ones are put into their bins."""
+
+
+# ---- the scripts
+def pair(size: int, tunables: dict[str, int]) -> HeapScript:
+    """malloc and free of one size in turn. A step is a pair."""
+    n = 5000
+    return HeapScript(tuple(_pairs(size, 20)), tuple(_pairs(size, n)), n, tunables)
+
+
+def small_bin_hits() -> HeapScript:
+    """malloc of a size whose small bin holds chunks. A step is a malloc."""
+    n = 2000
+    prepare = [*_apart([256] * n), *_give(range(0, 2 * n, 2)), (Op.MALLOC, 2 * n, _SORTING)]
+    return HeapScript(tuple(prepare), tuple(_take(range(0, 2 * n, 2), 256)), n, NO_CACHE)
+
+
+def sorting(sizes: list[int]) -> HeapScript:
+    """One malloc that finds no fit and sorts all unsorted chunks. A step is a chunk sorted."""
+    n = len(sizes)
+    prepare = [*_apart(sizes), *_give(2 * i for i in _shuffled(n))]
+    return HeapScript(tuple(prepare), ((Op.MALLOC, 2 * n, _SORTING),), n, NO_CACHE)
+
+
+def large_bin_fits() -> HeapScript:
+    """malloc of sizes that are cut from the best fit in a large bin. A step is a malloc."""
+    n = len(LARGE_SIZES)
+    prepare = [*sorting(LARGE_SIZES).prepare, (Op.MALLOC, 2 * n, _SORTING)]
+    wanted = [LARGE_SIZES[i] - 2048 for i in _shuffled(n)[:400]]
+    timed = [(Op.MALLOC, 2 * n + 1 + i, size) for i, size in enumerate(wanted)]
+    return HeapScript(tuple(prepare), tuple(timed), len(timed), NO_CACHE)
+
+
+def merging_frees() -> HeapScript:
+    """free of neighbours, each merging with the hole before it. A step is a free."""
+    n = 4000
+    return HeapScript(tuple(_take(range(n + 1), 256)), tuple(_give(range(n))), n, NO_CACHE)
+
+
+def consolidation() -> HeapScript:
+    """One malloc that empties the fast bins. A step is a chunk that was in them."""
+    n = 4000
+    prepare = [*_apart([64] * n), *_give(2 * i for i in _shuffled(n))]
+    return HeapScript(tuple(prepare), ((Op.MALLOC, 2 * n, 4096),), n, NO_CACHE)
+
+
+def churn(largest: int, n_slots: int) -> HeapScript:
+    """free and malloc in random slots, of log-uniform sizes. A step is a call; defaults."""
+    rng = np.random.default_rng(_SEED)
+    calls = _take(range(n_slots), 64)
+    for slot in rng.integers(n_slots, size=12_000).tolist():
+        size = int(16 * (largest / 16) ** rng.random())
+        calls += [(Op.FREE, slot, 0), (Op.MALLOC, slot, size)]
+    half = len(calls) // 2 & -2
+    return HeapScript(tuple(calls[:half]), tuple(calls[half:]), len(calls) - half)
