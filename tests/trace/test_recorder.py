@@ -281,3 +281,12 @@ def test_without_a_compiler_the_message_says_so(
 def test_a_program_that_clears_its_environment_is_reported(output: Path) -> None:
     recording, _ = run(output, "env", "-i", "true")
     assert recording.traces[0].program == "env"  # what `true` did, nobody saw
+
+
+def test_the_summary_of_many_processes_stays_short(output: Path) -> None:
+    recording, _ = run(output, "bash", "-c", "for i in $(seq 20); do (x=$i); done")
+    lines = recording.summary().splitlines()
+    assert len(recording.traces) > 15
+    assert lines[0].startswith(f"{output}: bash, ")
+    assert len(lines) <= 13
+    assert "more traces of other processes" in lines[11]

@@ -32,6 +32,7 @@ SOURCE = Path(__file__).parent / "recorder.c"
 FLAGS = ("-fvisibility=hidden", "-fno-builtin-malloc", "-fno-builtin-calloc", "-lpthread", "-ldl")
 FOLDER_VARIABLE = "ALLOCSIM_RECORD_FOLDER"
 LONGEST_FOLDER = 900
+CHILDREN_SHOWN = 10
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
 _IGNORED = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends them to the program as well
@@ -60,8 +61,13 @@ class Recording:
     n_idle: int
 
     def summary(self) -> str:
-        """What was recorded, for people."""
-        lines = [_describe(trace) for trace in self.traces]
+        """What was recorded, for people: the program's own trace, then the largest others."""
+        own, *others = self.traces
+        others.sort(key=lambda trace: -trace.n_ops)
+        lines = [_describe(trace) for trace in (own, *others[:CHILDREN_SHOWN])]
+        if hidden := others[CHILDREN_SHOWN:]:
+            n_ops = sum(trace.n_ops for trace in hidden)
+            lines.append(f"{len(hidden)} more traces of other processes, {n_ops:,} ops together")
         if self.n_idle:
             lines.append(f"{self.n_idle} more processes made no memory call that could be seen")
         return "\n".join(lines)
@@ -302,6 +308,7 @@ def _explained(figures: dict[str, Any]) -> str:
 
 
 def _describe(trace: Recorded) -> str:
+    ops = f"{trace.n_ops:,} op{'s' * (trace.n_ops != 1)}"
     threads = f"{trace.n_threads} thread{'s' * (trace.n_threads != 1)}"
     cut = "" if trace.is_complete else "; INCOMPLETE: the disk was full or no file could be opened"
-    return f"{trace.path}: {trace.program}, {trace.n_ops:,} ops, {threads}, {trace.explained}{cut}"
+    return f"{trace.path}: {trace.program}, {ops}, {threads}, {trace.explained}{cut}"

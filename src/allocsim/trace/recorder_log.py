@@ -18,7 +18,7 @@ HEADER_BYTES = 4096
 NAME_BYTES = 1024
 MOST_RUNS = 16
 """Ranges of resident pages told apart in one mapping."""
-MERGED_EVENTS = 2**18
+MERGED_EVENTS = 2**16
 """Events in memory at once while the logs of all threads are merged."""
 
 _RAW = np.dtype([("address", "<u8"), ("what", "<u8"), ("entry", "<u8"), ("order", "<u8")])
