@@ -39,7 +39,7 @@ def ranges(heap: Policy) -> list[tuple[int, int, int]]:
 
 def holes_of(heap: Policy) -> dict[int, int]:
     """Block address that a hole would give -> its size as a chunk."""
-    return {start + 8: size for start, size, kind in ranges(heap) if kind == Kind.FREE}
+    return {start + 8: size for start, size, kind in ranges(heap) if kind in (Kind.FREE, Kind.TOP)}
 
 
 # ---- which hole

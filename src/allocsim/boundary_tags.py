@@ -121,7 +121,8 @@ class BoundaryTagHeap(Policy):
                 self.ranges.add(chunk - 8, 8, Kind.METADATA)
                 self.ranges.add(chunk, size - 8, Kind.USED)
             else:
-                self.ranges.add(chunk - 8, size, Kind.FREE)
+                kind = Kind.TOP if chunk + size == self.end else Kind.FREE
+                self.ranges.add(chunk - 8, size, kind)
             chunk += size
 
     # ---- mechanisms

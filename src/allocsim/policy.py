@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from allocsim import resources
-from allocsim.component import Component, Part, Pool
+from allocsim.component import Component, Part, Pool, variant
 from allocsim.errors import InputError, SimulationError
 from allocsim.kernel import Kernel
 
@@ -108,6 +108,17 @@ class Policy(Component):
 
     def walk(self):
         """Report every range of the heap through `self.ranges.add(address, size_bytes, kind)`."""
+
+
+def with_kernel(
+    policy: type[Policy], kernel: type[Kernel], **parameters: int | float
+) -> type[Policy]:
+    """`policy` on another kernel: `with_kernel(FirstFit, SwappingKernel, memory_pages=1000)`.
+
+    parameters: the kernel's own.
+    """
+    name = f"{policy.__name__}On{kernel.__name__}"
+    return variant(policy, name, kernel=Part(kernel, parameters))  # type: ignore[return-value]
 
 
 BUILT_IN = {

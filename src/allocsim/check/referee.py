@@ -149,7 +149,7 @@ class Referee:
             return
         for word in (first, last):
             self.serial += 1
-            self._set(word, self.serial << 8 | 0x5B)
+            self.policy.kernel.plant(word, self.serial << 8 | 0x5B)
             self.tags[self.blocks[at]][word - self.blocks[at]] = self.serial << 8 | 0x5B
 
     def copy(self, target: int, source: int, n_bytes: int) -> None:
@@ -157,7 +157,7 @@ class Referee:
         held = list(self._filled(source, n_bytes))
         self._clear(target, n_bytes)
         for at, word in held:
-            self._set(target + at - source, word)
+            self.policy.kernel.plant(target + at - source, word)
 
     def zero(self, address: int, n_bytes: int) -> None:
         type(self.policy.kernel).zero(self.policy.kernel, address, n_bytes)
@@ -165,7 +165,7 @@ class Referee:
 
     def _clear(self, address: int, n_bytes: int) -> None:
         for at, _ in list(self._filled(address, n_bytes)):
-            self._set(at, 0)
+            self.policy.kernel.plant(at, 0)
 
     def _filled(self, address: int, n_bytes: int) -> Iterator[tuple[int, int]]:
         """The whole words of a range that are not zero, with their addresses."""
@@ -176,12 +176,6 @@ class Referee:
                 for at in range(first, min(end, page + PAGE_BYTES) - 7, 8):
                     if word := kernel.peek(at):
                         yield at, word
-
-    def _set(self, address: int, word: int) -> None:
-        kernel = self.policy.kernel
-        at = kernel.offset(address)
-        kernel.state[at >> PAGE_SHIFT] = WORDS
-        kernel.words[at >> 3] = word
 
 
 def refereed(policy: type[Policy], *, collects: bool = False, **parameters: Any) -> Driver:

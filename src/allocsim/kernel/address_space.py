@@ -1,8 +1,8 @@
 """The virtual memory areas of a process: an ordered table with splitting, merging and gap search.
 
-Linux keeps its areas in a tree that knows the largest gap below each node. Here they lie in blocks of
-at most 64 areas, ordered by address; each block has an upper bound of the gaps below its areas, so a
-search skips blocks that cannot hold the mapping, and tens of thousands of areas stay cheap.
+Linux keeps its areas in a tree that knows the largest gap below each node. Here they lie in blocks
+of at most 64 areas, ordered by address; each block has an upper bound of the gaps below its areas,
+so a search skips blocks that cannot hold the mapping, and tens of thousands of areas stay cheap.
 
 A *cursor* names an area: (block position) * 64 + (index in the block). Addresses are in bytes.
 """

@@ -1,8 +1,8 @@
 """What is counted, and what each count costs.
 
 Cost = counts x unit costs. Counts are exact; unit costs come from a table with the machine, kernel,
-date and source of every figure. Inside a run costs are whole picoseconds, so that sums do not depend
-on their order.
+date and source of every figure. Inside a run costs are whole picoseconds, so that sums do not
+depend on their order.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
-"""The modelled kernel: the system calls that allocators make, with Linux's placement and failures."""
+"""The modelled kernel: the system calls that allocators make, placed and failing as on Linux."""
 
 from allocsim.component import Array, Pool, host
-from allocsim.component.native import fill
 from allocsim.kernel.address_space import EFAULT, EINVAL, ENOMEM, PROT_READ_WRITE
 from allocsim.kernel.costs import Event
 from allocsim.kernel.layout import Layout
@@ -109,7 +108,7 @@ class Kernel(Memory):
         return result
 
     def brk(self, end):
-        """Move the program break to `end`; returns the break afterwards (the old one on failure)."""
+        """Move the program break to `end`; returns the break then (the old one on failure)."""
         old = self.break_
         if end >= self.start_brk:
             old_top = (old + PAGE_BYTES - 1) & -PAGE_BYTES
@@ -142,14 +141,14 @@ class Kernel(Memory):
         )
 
     def sbrk(self, increment):
-        """Grow or shrink the heap by `increment` bytes; returns the old break, or a negative errno."""
+        """Move the break by `increment` bytes; returns the old break, or a negative errno."""
         old = self.break_
         if increment == 0:
             return old
         return old if self.brk(old + increment) == old + increment else ENOMEM
 
     def mmap(self, length, protection=3, hint=0, flags=MAP_PRIVATE_ANONYMOUS):
-        """Map private anonymous memory where Linux would; returns the address or a negative errno."""
+        """Map private anonymous memory where Linux would; its address or a negative errno."""
         self.charge(Event.MMAP, 1)
         result = self.place(hint, length, protection)
         return self.record(SYS_MMAP, hint, length, protection, flags, NO_FILE, 0, result)
@@ -189,7 +188,7 @@ class Kernel(Memory):
         return low or high
 
     def search(self, length):
-        """First fit from the top of the mapping area down, or from its bottom up in legacy layouts."""
+        """First fit, down from the top of the mapping area, or up from its bottom if legacy."""
         if not self.top_down:
             ceiling = min(self.task_size, self.high_shift + self.span)
             if self.high_base >= self.task_size:
@@ -199,7 +198,7 @@ class Kernel(Memory):
         return self.areas.highest_gap(length, floor, self.mmap_base)
 
     def munmap(self, address, length):
-        """Unmap a range; what was not mapped in it does not matter. Returns 0 or a negative errno."""
+        """Unmap a range, whether it was mapped or not; returns 0 or a negative errno."""
         self.charge(Event.MUNMAP, 1)
         return self.record(SYS_MUNMAP, address, length, 0, 0, 0, 0, self.unmap(address, length))
 
@@ -273,9 +272,7 @@ class Kernel(Memory):
         result = 0
         if address & (PAGE_BYTES - 1):
             result = EINVAL
-        elif not self.areas.covers(address, end):
-            result = ENOMEM
-        elif self.areas.n_areas + 2 > self.limit_map_count:
+        elif not self.areas.covers(address, end) or self.areas.n_areas + 2 > self.limit_map_count:
             result = ENOMEM
         elif length > 0:
             self.areas.protect(address, end, protection)
@@ -302,7 +299,7 @@ class Kernel(Memory):
         stop = page + ((end - address) >> PAGE_SHIFT)
         while page < stop:
             if self.state[page] >= WRITTEN:
-                fill(self.state, page, 1, LAZY)
+                self.state[page] -= WRITTEN - LAZY
             page += 1
 
     # ---- limits

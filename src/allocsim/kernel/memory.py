@@ -1,8 +1,8 @@
 """Simulated memory: words at real addresses, the state of every page, and a ledger of counts.
 
-Two windows of the address space are backed: a low one from the program's first segment (heap included)
-and a high one with the mapping area. Both are reserved on the host but only the pages that metadata is
-stored in take real memory.
+Two windows of the address space are backed: a low one from the program's first segment (heap
+included) and a high one with the mapping area. Both are reserved on the host, but only the pages
+that metadata is stored in take real memory.
 """
 
 from allocsim.component import Array, Component, Part, Pool, inline
@@ -19,14 +19,16 @@ LINES = 512  # the small cache: 32 KiB of 64-byte lines, direct-mapped
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
 
-# Page states, ordered: below ZERO nothing can be read, below WRITTEN nothing written without a visit
-# to the kernel; from LAZY on the page is resident.
+# Page states, ordered: below ZERO nothing can be read, below WRITTEN nothing written without a
+# visit to the kernel; from LAZY on the page is resident.
 ABSENT = 0
 SWAPPED = 1
-ZERO = 2  # the shared page of zeros, mapped by a read
-LAZY = 3  # MADV_FREE: resident, may be taken back any time
-WRITTEN = 4
-WORDS = 5  # written, and the host page holds simulated words
+SWAPPED_WORDS = 2  # swapped out, and the host page holds simulated words
+ZERO = 3  # the shared page of zeros, mapped by a read
+LAZY = 4  # MADV_FREE: resident, may be taken back any time
+LAZY_WORDS = 5
+WRITTEN = 6
+WORDS = 7
 
 
 class Memory(Component):
@@ -65,7 +67,7 @@ class Memory(Component):
 
     @inline
     def offset(self, address):
-        """Address -> byte offset in the backing: the bounds check that every access goes through."""
+        """Address -> byte offset in the backing; every access goes through this bounds check."""
         if address >= self.high_base:
             at = address - self.high_shift
             if at >= self.span:
@@ -213,10 +215,14 @@ class Memory(Component):
         while at < last:
             if at == first + 8 * POISONED_WORDS and last - at > 8 * POISONED_WORDS:
                 at = last - 8 * POISONED_WORDS
-            offset = self.offset(at)
-            self.state[offset >> PAGE_SHIFT] = WORDS
-            self.words[offset >> 3] = POISON
+            self.plant(at, POISON)
             at += 8
+
+    def plant(self, address, word):
+        """What the program wrote to an aligned address: no fault and no cost of its own."""
+        at = self.offset(address)
+        self.state[at >> PAGE_SHIFT] = WORDS
+        self.words[at >> 3] = word
 
     # ---- faults
     def area_of(self, address, protection):
@@ -238,7 +244,8 @@ class Memory(Component):
         before = self.state[page]
         self.area_of(address, 2)
         self.state[page] = WRITTEN
-        if before == LAZY:
+        if LAZY <= before < WRITTEN:
+            self.state[page] = before + (WRITTEN - LAZY)
             return
         self.charge(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
         self.charge(Event.PAGE_ZEROED, 1)
@@ -255,15 +262,19 @@ class Memory(Component):
         """Forget the pages of a page-aligned range; returns how many of them were resident."""
         page = self.offset(address) >> PAGE_SHIFT
         stop = page + (n_bytes >> PAGE_SHIFT)
-        resident = count(self.state, page, stop, WRITTEN) + count(self.state, page, stop, LAZY)
-        at = find(self.state, page, stop, WORDS)
-        while at < stop:
-            resident += 1
-            zero(self.words, at * WORDS_PER_PAGE, WORDS_PER_PAGE)
-            at = find(self.state, at + 1, stop, WORDS)
+        resident = self.resident_in(address, n_bytes)
+        self.forget_words(page, stop, WORDS)
+        self.forget_words(page, stop, LAZY_WORDS)
         fill(self.state, page, stop - page, ABSENT)
         self.resident_pages -= resident
         return resident
+
+    def forget_words(self, page, stop, state):
+        """Clear the words of all pages of [page, stop) in that state."""
+        at = find(self.state, page, stop, state)
+        while at < stop:
+            zero(self.words, at * WORDS_PER_PAGE, WORDS_PER_PAGE)
+            at = find(self.state, at + 1, stop, state)
 
     def resident_in(self, address, n_bytes):
         """How many pages of a page-aligned range are resident."""
@@ -272,6 +283,7 @@ class Memory(Component):
         return (
             count(self.state, page, stop, WORDS)
             + count(self.state, page, stop, WRITTEN)
+            + count(self.state, page, stop, LAZY_WORDS)
             + count(self.state, page, stop, LAZY)
         )
 
@@ -281,13 +293,17 @@ class Memory(Component):
         page = self.offset(source) >> PAGE_SHIFT
         to = self.offset(target) >> PAGE_SHIFT
         n = n_bytes >> PAGE_SHIFT
-        at = find(self.state, page, page + n, WORDS)
-        while at < page + n:
-            from_word = at * WORDS_PER_PAGE
-            to_word = (to + at - page) * WORDS_PER_PAGE
-            move(self.words, from_word, to_word, WORDS_PER_PAGE)
-            zero(self.words, from_word, WORDS_PER_PAGE)
-            at = find(self.state, at + 1, page + n, WORDS)
+        self.move_words(page, page + n, to, WORDS)
+        self.move_words(page, page + n, to, LAZY_WORDS)
         move(self.state, page, to, n)
         fill(self.state, page, n, ABSENT)
         return resident
+
+    def move_words(self, page, stop, to, state):
+        """Move the words of all pages of [page, stop) in that state to the pages from `to` on."""
+        at = find(self.state, page, stop, state)
+        while at < stop:
+            from_word = at * WORDS_PER_PAGE
+            move(self.words, from_word, (to + at - page) * WORDS_PER_PAGE, WORDS_PER_PAGE)
+            zero(self.words, from_word, WORDS_PER_PAGE)
+            at = find(self.state, at + 1, stop, state)
