@@ -96,3 +96,23 @@ def test_growing_and_shrinking_the_heap_are_both_brk_calls():
     counts[Event.BRK], counts[Event.BRK_SHRINK], counts[Event.MUNMAP] = 4, 2, 1
     result = metrics.syscall_counts(counts)
     assert (result["brk_calls"], result["munmap_calls"], result["syscalls"]) == (6, 1, 7)
+
+
+def test_cpu_intervals_add_independent_errors_as_squares_up_and_down_apart():
+    unit, low, high = (np.ones(N_EVENTS) * ns for ns in (10.0, 9.0, 12.0))
+    table = CostTable(tuple(unit), {}, tuple(low), tuple(high))
+    counts = np.zeros(N_EVENTS, np.int64)
+    counts[Event.MMAP], counts[Event.MUNMAP], counts[Event.BYTE_WRITTEN] = 3, 4, 1000
+    found = metrics.cpu_interval_ns(counts, table)
+    assert found["syscall_ns"] == pytest.approx((70 - 5, 70 + 10))
+    assert found["cpu_ns"] == found["syscall_ns"]  # what the program writes is apart
+    assert found["program_ns"] == pytest.approx((9000, 12_000))
+    assert found["fault_ns"] == (0, 0)
+
+
+def test_a_table_without_intervals_gives_intervals_of_no_width():
+    counts = np.arange(N_EVENTS, dtype=np.int64)
+    table = CostTable(tuple(range(N_EVENTS)), {})
+    parts = metrics.cpu_parts_ns(counts, table.unit_ps)
+    for name, (low, high) in metrics.cpu_interval_ns(counts, table).items():
+        assert low == high == pytest.approx(parts[name])
