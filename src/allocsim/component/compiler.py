@@ -1,8 +1,8 @@
 """Compiled mode: numba types for component records, and entry points cached on disk.
 
-Each component class, at each place in a tree, becomes a numba record type of its own, with its methods
-attached by `overload_method` and constants, pools and references by `overload_attribute`. The entry
-point takes the address of the root's record; nothing is converted or copied on the way in.
+Each component class, at each place in a tree, becomes a numba record type of its own, with its
+methods attached by `overload_method` and constants, pools and references by `overload_attribute`.
+The entry point takes the address of the root's record; nothing is converted or copied on the way.
 
 Leans on these semi-internal parts of numba: `types.Record` as a base class, `models.RecordModel`,
 `jit_options` of `overload_method`, and `Dispatcher.compile`; tests/component/test_numba_parts.py
@@ -37,11 +37,12 @@ from allocsim.cbuild import cache_dir
 from allocsim.component import native
 from allocsim.component.base import Component, stored_name
 from allocsim.component.fields import Array, Part, Parts, PerThread, Pool, Ref
+from allocsim.component.method_compiler import MethodCompiler, set_environments
 from allocsim.component.source import compilable, key
 from allocsim.errors import AllocsimError
 
-_INLINE = {"forceinline": True, "boundscheck": True}
-_CALLED = {"boundscheck": True}
+_CALLED = {"boundscheck": True, "pipeline_class": MethodCompiler}
+_INLINE = _CALLED | {"forceinline": True}
 
 native.register()
 
@@ -81,7 +82,7 @@ def record_type(cls: type[Component], up: tuple[type[Component], ...] = ()) -> A
 
 
 def _members(cls: type[Component], path: tuple[type[Component], ...]) -> list[tuple[str, dict]]:
-    layout = cls.record_dtype().fields or {}
+    layout: Any = cls.record_dtype().fields or {}
     declared = {stored_name(k, v) if isinstance(v, Part) else k: v for k, v in cls._fields.items()}
     members = []
     for name, (dtype, offset, *_) in layout.items():
@@ -114,7 +115,7 @@ def _attach(cls: type[Component], kind: type, path: tuple[type[Component], ...])
         _make_jitable(method)
         options = _INLINE if hasattr(method, "inlined") else _CALLED
         template = _template(name, method, compilable(cls, method))
-        overload_method(kind, name, jit_options=options)(template)
+        overload_method(kind, name, jit_options=options)(template)  # type: ignore[call-arg]
     for name, value in cls._constants.items():
         _attribute(kind, name, _constant(int(value) if isinstance(value, int) else value))
     for name, declaration in cls._fields.items():
@@ -128,7 +129,7 @@ def _attach(cls: type[Component], kind: type, path: tuple[type[Component], ...])
 
 
 def _template(name: str, method: Callable, body: Callable) -> Callable:
-    """What overload_method wants: a function of the method's own signature that returns the body."""
+    """What overload_method wants: a function of the method's signature that returns the body."""
     arguments = ", ".join(inspect.signature(method).parameters)
     namespace: dict[str, Any] = {"body": body}
     exec(f"def {name}({arguments}): return body", namespace)
@@ -161,7 +162,8 @@ def _attach_ref(kind: type, name: str, target: str, path: tuple[type[Component],
     while target and depth and target not in up[depth - 1]._fields:
         depth -= 1
 
-    def template(self: Any) -> Callable:  # resolved when first used: the target may not exist yet
+    # Resolved when first used: the target may not exist yet. Numba wants no annotations here.
+    def template(self):
         owner = up[depth - 1]
         if target:
             kind = record_type(owner._fields[target].cls, up[:depth])
@@ -186,7 +188,7 @@ def _make_jitable(function: Callable) -> None:
 def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Callable:
     """The compiled `cls.method`, as a function of (record address, *arguments).
 
-    Compiled on first use and cached on disk under a hash of the whole tree (`allocsim.component.key`).
+    Compiled on first use and cached on disk under a hash of the whole tree (`source.key`).
     Raises NotCompilable, naming method and line, when numba refuses the tree.
     """
     if cls in _refused:
@@ -198,6 +200,7 @@ def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Call
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 module.entry.compile(signature)
+                set_environments(module.entry, signature)
         except numba.errors.NumbaError as error:
             _refused[cls] = NotCompilable(_explain(cls, str(error)))
             raise _refused[cls] from None
@@ -207,7 +210,7 @@ def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Call
 
 def is_cached(cls: type[Component], method: str) -> bool:
     """Whether the machine code of `cls.method` is already on disk or in this process."""
-    name = _entry_name(cls, method)
+    name = _entry_name(cls, method)  # type: ignore[arg-type]
     return any((cache_dir() / "compiled" / "__pycache__").glob(f"{name}.entry*.nbc"))
 
 
@@ -218,7 +221,7 @@ def _entry_name(cls: type[Component], method: str) -> str:
 
 def _entry_module(cls: type[Component], method: str, n_arguments: int) -> ModuleType:
     """The module that holds the entry point: a file of its own, for numba's cache to sit beside."""
-    name = _entry_name(cls, method)
+    name = _entry_name(cls, method)  # type: ignore[arg-type]
     if name in sys.modules:
         return sys.modules[name]
     path = cache_dir() / "compiled" / f"{name}.py"
@@ -248,7 +251,7 @@ def _write_entry(path: Path, method: str, n_arguments: int) -> None:
 
 # ---------------------------------------------------------------------------------- refusals
 def _explain(cls: type[Component], text: str) -> str:
-    """The innermost method and line that numba stopped at, and its reason, from its long message."""
+    """The innermost method and line that numba stopped at, and why, from its long message."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     spans = _spans(cls)
     where, said = cls.__name__, text
