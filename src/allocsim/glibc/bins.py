@@ -1,0 +1,163 @@
+"""The lists of free chunks of one arena: unsorted, small bins, large bins with their skip list."""
+
+from allocsim.component import Array, ctz
+from allocsim.glibc.chunks import (
+    LARGE_BYTES,
+    N_BINS,
+    NEXT,
+    NEXT_SIZE,
+    PREVIOUS,
+    PREVIOUS_SIZE,
+    UNSORTED,
+    Chunks,
+    large_bin,
+)
+
+
+class Bins(Chunks):
+    """Lists of free chunks.
+
+    The unsorted list takes what was freed or split off. A small bin holds one size, oldest last. A
+    large bin is sorted by falling size; the first chunk of each size also is in a ring of sizes
+    (`NEXT_SIZE` to smaller ones, `PREVIOUS_SIZE` to larger ones). `marks` has a bit for each bin
+    that may hold something.
+    """
+
+    marks = Array("i8", N_BINS >> 5)
+
+    # ---- the unsorted list
+    def add_unsorted(self, chunk, size):
+        """Put a free chunk at the unsorted list's front."""
+        first = self.heads[2 * UNSORTED]
+        self.store(chunk + NEXT, first)
+        self.store(chunk + PREVIOUS, UNSORTED)
+        if size >= LARGE_BYTES:
+            self.store(chunk + NEXT_SIZE, 0)
+            self.store(chunk + PREVIOUS_SIZE, 0)
+        self.heads[2 * UNSORTED] = chunk
+        self.set_previous(first, chunk)
+
+    def replace_unsorted(self, chunk, size):
+        """Make a free chunk the only one on the unsorted list."""
+        self.heads[2 * UNSORTED] = chunk
+        self.heads[2 * UNSORTED + 1] = chunk
+        self.store(chunk + NEXT, UNSORTED)
+        self.store(chunk + PREVIOUS, UNSORTED)
+        if size >= LARGE_BYTES:
+            self.store(chunk + NEXT_SIZE, 0)
+            self.store(chunk + PREVIOUS_SIZE, 0)
+
+    # ---- bins
+    def put(self, chunk, size):
+        """Put a chunk into the bin of its size."""
+        if size < LARGE_BYTES:
+            index = size >> 4
+            above = index
+            below = self.heads[2 * index]
+        else:
+            index = large_bin(size)
+            below = self.place_in_sizes(chunk, size, index)
+            above = self.previous(below)
+        self.marks[index >> 5] |= 1 << (index & 31)
+        self.store(chunk + PREVIOUS, above)
+        self.store(chunk + NEXT, below)
+        self.set_previous(below, chunk)
+        self.set_next(above, chunk)
+
+    def place_in_sizes(self, chunk, size, index):
+        """Enter a chunk into a large bin's ring of sizes; returns what it is to stand before.
+
+        A chunk of a size that is there already goes into second place, outside of the ring.
+        """
+        first = self.heads[2 * index]
+        if first == index:
+            self.store(chunk + NEXT_SIZE, chunk)
+            self.store(chunk + PREVIOUS_SIZE, chunk)
+            return index
+        if size < self.size_of(self.heads[2 * index + 1]):
+            self.join_sizes(chunk, first)
+            return index
+        at = first
+        at_size = self.size_of(at)
+        while size < at_size:
+            at = self.load(at + NEXT_SIZE)
+            at_size = self.size_of(at)
+        if size == at_size:
+            return self.next(at)
+        self.join_sizes(chunk, at)
+        return at
+
+    def join_sizes(self, chunk, smaller):
+        """Link a chunk into the ring of sizes on the larger side of `smaller`."""
+        larger = self.load(smaller + PREVIOUS_SIZE)
+        self.store(chunk + NEXT_SIZE, smaller)
+        self.store(chunk + PREVIOUS_SIZE, larger)
+        self.store(smaller + PREVIOUS_SIZE, chunk)
+        self.store(larger + NEXT_SIZE, chunk)
+
+    def unlink(self, chunk, size):
+        """Take a chunk out of its list, whichever that is."""
+        after = self.load(chunk + NEXT)
+        before = self.load(chunk + PREVIOUS)
+        self.set_previous(after, before)
+        self.set_next(before, after)
+        if size >= LARGE_BYTES:
+            smaller = self.load(chunk + NEXT_SIZE)
+            if smaller != 0:
+                self.leave_sizes(chunk, smaller, after)
+
+    def leave_sizes(self, chunk, smaller, after):
+        """Take a chunk out of the ring of sizes; the next one of the same size takes its place."""
+        larger = self.load(chunk + PREVIOUS_SIZE)
+        if after < N_BINS or self.load(after + NEXT_SIZE) != 0:
+            self.store(smaller + PREVIOUS_SIZE, larger)
+            self.store(larger + NEXT_SIZE, smaller)
+        elif smaller == chunk:
+            self.store(after + NEXT_SIZE, after)
+            self.store(after + PREVIOUS_SIZE, after)
+        else:
+            self.store(after + NEXT_SIZE, smaller)
+            self.store(after + PREVIOUS_SIZE, larger)
+            self.store(smaller + PREVIOUS_SIZE, after)
+            self.store(larger + NEXT_SIZE, after)
+
+    # ---- searches
+    def best_in_bin(self, need, index):
+        """The smallest chunk of at least `need` bytes in a large bin, or 0.
+
+        Among several of one size it is the second, so that the ring of sizes can stay as it is.
+        """
+        first = self.heads[2 * index]
+        if first == index or self.size_of(first) < need:
+            return 0
+        chunk = self.load(first + PREVIOUS_SIZE)
+        size = self.size_of(chunk)
+        while size < need:
+            chunk = self.load(chunk + PREVIOUS_SIZE)
+            size = self.size_of(chunk)
+        if chunk != self.heads[2 * index + 1]:
+            second = self.load(chunk + NEXT)
+            if self.size_of(second) == size:
+                return second
+        return chunk
+
+    def smallest_above(self, index):
+        """The last chunk of the first bin from `index` on that has one, or 0.
+
+        The marks of bins that turn out to be empty are cleared on the way.
+        """
+        word = index >> 5
+        marks = self.marks[word] >> (index & 31) << (index & 31)
+        while True:
+            while marks == 0:
+                word += 1
+                if word == N_BINS >> 5:
+                    return 0
+                marks = self.marks[word]
+            bit = ctz(marks)
+            index = (word << 5) + bit
+            chunk = self.heads[2 * index + 1]
+            if chunk != index:
+                return chunk
+            marks &= marks - 1
+            self.marks[word] &= ~(1 << bit)

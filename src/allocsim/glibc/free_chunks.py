@@ -1,0 +1,253 @@
+"""One arena: how requests are served from its free chunks, and what freeing does."""
+
+from allocsim.component import Array, Ref
+from allocsim.glibc.bins import Bins
+from allocsim.glibc.chunks import (
+    HEADER_BYTES,
+    IN_OTHER_ARENA,
+    LARGE_BYTES,
+    NEXT,
+    PREVIOUS,
+    PREVIOUS_IN_USE,
+    SMALLEST_CHUNK_BYTES,
+    UNSORTED,
+    cache_index,
+    large_bin,
+)
+
+N_FAST_BINS = 10
+MOST_SORTED = 10_000  # chunks that one call sorts into bins
+LARGE_FREE_BYTES = 65_536  # freeing yields so much free memory in one piece: tidy up
+
+
+class FreeChunks(Bins):
+    """An arena's free chunks: fast bins, bins and top, and the order in which they serve.
+
+    `policy` is the enclosing allocator, which makes the decisions. `own_flag` is what the arena's
+    chunks carry in their size words: nothing in the main arena.
+    """
+
+    policy = Ref("")
+    fast = Array("i8", N_FAST_BINS)
+    has_fast = 0  # a fast bin may hold something
+    top = 0  # the last chunk, which borders on unused memory; 0 before there is any
+    last_remainder = 0
+    own_flag = 0
+    n_sorted = 0  # chunks sorted into bins by the call in progress
+    block_from_cache = 0  # what the call in progress took out of the thread cache again
+
+    # ---- serving
+    def find(self, need):
+        """A chunk's block of at least `need` bytes, from free memory or the system, or 0."""
+        if need <= self.policy.fast_bytes:
+            block = self.take_fast(need)
+            if block != 0:
+                return block
+        index = need >> 4
+        if need < LARGE_BYTES:
+            block = self.take_small(need)
+            if block != 0:
+                return block
+        else:
+            index = large_bin(need)
+            if self.has_fast:
+                self.consolidate()
+        self.n_sorted = 0
+        while True:
+            block = self.search(need, index)
+            if block != 0:
+                return block
+            if not self.has_fast:
+                return self.grow(need)
+            self.consolidate()
+
+    def search(self, need, index):
+        """Sort the unsorted list, then look into the bins from `index` on and the top."""
+        block = self.sort(need)
+        if block != 0:
+            return block
+        if need >= LARGE_BYTES:
+            chunk = self.best_in_bin(need, index)
+            if chunk != 0:
+                return self.carve(chunk, need, 0)
+        chunk = self.smallest_above(index + 1)
+        if chunk != 0:
+            return self.carve(chunk, need, need < LARGE_BYTES)
+        return self.split_top(need)
+
+    def take_fast(self, need):
+        """A block from the fast bin of this size, or 0; the bin's others go to the thread cache."""
+        index = cache_index(need)
+        chunk = self.fast[index]
+        if chunk == 0:
+            return 0
+        self.fast[index] = self.load(chunk + NEXT)
+        cache = self.policy.tcache
+        room = self.policy.cache_room(index)
+        while room > 0 and self.fast[index] != 0:
+            spare = self.fast[index]
+            self.fast[index] = self.load(spare + NEXT)
+            cache.put(spare + HEADER_BYTES, index)
+            room -= 1
+        return chunk + HEADER_BYTES
+
+    def take_small(self, need):
+        """A block from the small bin of this size, or 0; the bin's others go to the thread cache."""
+        index = need >> 4
+        chunk = self.heads[2 * index + 1]
+        if chunk == index:
+            return 0
+        self.take_last(index, chunk, need)
+        cache = self.policy.tcache
+        room = self.policy.cache_room(cache_index(need))
+        while room > 0 and self.heads[2 * index + 1] != index:
+            spare = self.heads[2 * index + 1]
+            self.take_last(index, spare, need)
+            cache.put(spare + HEADER_BYTES, cache_index(need))
+            room -= 1
+        return chunk + HEADER_BYTES
+
+    def take_last(self, index, chunk, size):
+        """Take the last chunk of a list, known to be `chunk`, into use."""
+        before = self.load(chunk + PREVIOUS)
+        self.claim(chunk, size)
+        self.heads[2 * index + 1] = before
+        self.set_next(before, index)
+
+    def claim(self, chunk, size):
+        """A free chunk is in use now, as a whole."""
+        self.set_used(chunk, size)
+        if self.own_flag:
+            self.set_size(chunk, self.size_word(chunk) | IN_OTHER_ARENA)
+
+    def sort(self, need):
+        """Put unsorted chunks into their bins; a block if one fits exactly, or 0.
+
+        Fitting chunks fill the thread cache first. A small request also splits the last remainder
+        where that is all there is.
+        """
+        index = cache_index(need)
+        room = self.policy.cache_room(index)
+        cached = False
+        n = 0
+        while n < MOST_SORTED and self.heads[2 * UNSORTED + 1] != UNSORTED:
+            chunk = self.heads[2 * UNSORTED + 1]
+            before = self.load(chunk + PREVIOUS)
+            size = self.size_of(chunk)
+            if before == UNSORTED and self.is_remainder_for(chunk, size, need):
+                return self.split_remainder(chunk, size, need)
+            self.heads[2 * UNSORTED + 1] = before
+            self.set_next(before, UNSORTED)
+            if size == need:
+                self.claim(chunk, size)
+                if room == 0:
+                    return chunk + HEADER_BYTES
+                self.policy.tcache.put(chunk + HEADER_BYTES, index)
+                room -= 1
+                cached = True
+                continue
+            self.put(chunk, size)
+            self.n_sorted += 1
+            if cached and self.policy.has_sorted_enough(self.n_sorted):
+                break
+            n += 1
+        if cached:
+            self.block_from_cache = self.policy.tcache.take(index)
+        return self.block_from_cache
+
+    def is_remainder_for(self, chunk, size, need):
+        """Whether the only unsorted chunk is the last remainder and shall be split further."""
+        if need >= LARGE_BYTES or chunk != self.last_remainder:
+            return False
+        return size > need + SMALLEST_CHUNK_BYTES
+
+    def split_remainder(self, chunk, size, need):
+        rest = chunk + need
+        self.replace_unsorted(rest, size - need)
+        self.last_remainder = rest
+        self.set_size(chunk, need | PREVIOUS_IN_USE | self.own_flag)
+        self.set_free(rest, size - need)
+        return chunk + HEADER_BYTES
+
+    def carve(self, chunk, need, remember):
+        """Take a binned chunk into use; what is left over becomes an unsorted chunk."""
+        size = self.size_of(chunk)
+        self.unlink(chunk, size)
+        if size - need < SMALLEST_CHUNK_BYTES:
+            self.claim(chunk, size)
+            return chunk + HEADER_BYTES
+        rest = chunk + need
+        self.add_unsorted(rest, size - need)
+        if remember:
+            self.last_remainder = rest
+        self.set_size(chunk, need | PREVIOUS_IN_USE | self.own_flag)
+        self.set_free(rest, size - need)
+        return chunk + HEADER_BYTES
+
+    def top_bytes(self):
+        """Size of the top; 0 before there is one."""
+        return self.size_of(self.top) if self.top != 0 else 0
+
+    def split_top(self, need):
+        """A block from the start of the top, or 0 when the top is too small."""
+        size = self.top_bytes()
+        if size < need + SMALLEST_CHUNK_BYTES:
+            return 0
+        chunk = self.top
+        self.top = chunk + need
+        self.set_size(chunk, need | PREVIOUS_IN_USE | self.own_flag)
+        self.set_size(self.top, (size - need) | PREVIOUS_IN_USE)
+        return chunk + HEADER_BYTES
+
+    # ---- freeing
+    def release(self, chunk, size):
+        """Free a chunk that the thread cache did not take."""
+        if size <= self.policy.fast_bytes:
+            self.size_word(chunk + size)  # checked for being plausible
+            self.policy.fill_freed(chunk, size)
+            self.has_fast = 1
+            index = cache_index(size)
+            self.store(chunk + NEXT, self.fast[index])
+            self.fast[index] = chunk
+        else:
+            self.policy.fill_freed(chunk, size)
+            freed_bytes = self.merge(chunk, size)
+            if freed_bytes >= LARGE_FREE_BYTES:
+                self.policy.after_large_free(self)
+
+    def merge(self, chunk, size):
+        """Join a chunk with free neighbours; returns the size of the free chunk that results."""
+        behind = chunk + size
+        behind_word = self.size_word(behind)
+        if not self.size_word(chunk) & PREVIOUS_IN_USE:
+            before_size = self.load(chunk)
+            chunk -= before_size
+            size += before_size
+            self.unlink(chunk, before_size)
+        behind_size = behind_word & -16
+        if behind == self.top:
+            size += behind_size
+            self.set_size(chunk, size | PREVIOUS_IN_USE)
+            self.top = chunk
+            return size
+        if self.is_used(behind, behind_size):
+            self.set_size(behind, behind_word & ~PREVIOUS_IN_USE)
+        else:
+            self.unlink(behind, behind_size)
+            size += behind_size
+        self.add_unsorted(chunk, size)
+        self.set_free(chunk, size)
+        return size
+
+    def consolidate(self):
+        """Empty the fast bins: their chunks join their neighbours and go to the unsorted list."""
+        self.has_fast = 0
+        index = 0
+        while index < N_FAST_BINS:
+            chunk = self.fast[index]
+            self.fast[index] = 0
+            while chunk != 0:
+                following = self.load(chunk + NEXT)
+                self.merge(chunk, self.size_of(chunk))
+                chunk = following
+            index += 1

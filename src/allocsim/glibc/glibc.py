@@ -1,0 +1,195 @@
+"""The policy: malloc and its relatives as glibc 2.36 does them."""
+
+from dataclasses import replace
+
+from allocsim.component import Part, Parts, PerThread, inline
+from allocsim.glibc.arena import Arena
+from allocsim.glibc.chunks import (
+    FLAGS,
+    HEADER_BYTES,
+    IN_OTHER_ARENA,
+    IS_MAPPED,
+    SIZE,
+    SMALLEST_CHUNK_BYTES,
+    cache_index,
+    chunk_bytes,
+)
+from allocsim.glibc.heaps import HEAP_BYTES, Heaps
+from allocsim.glibc.mapped_chunks import MappedChunks
+from allocsim.glibc.tcache import STRUCTURE_BYTES, ThreadCache
+
+MAX_ARENAS = 129
+
+
+class Glibc(MappedChunks):
+    """glibc 2.36's malloc."""
+
+    tcache = PerThread(ThreadCache)
+    arenas = Parts(Arena, n=MAX_ARENAS)
+    heaps = Part(Heaps)
+
+    # ---- the thread cache
+    @inline
+    def malloc(self, size):
+        chunk = max((size + 23) & -16, SMALLEST_CHUNK_BYTES)
+        index = (chunk >> 4) - 2
+        cache = self.tcache
+        if index < self.cache_classes and cache.counts[index] > 0:
+            return cache.take(index)
+        return self.malloc_uncached(size)
+
+    @inline
+    def free(self, address):
+        word = self.kernel.load(address - SIZE)
+        index = (word >> 4) - 2
+        cache = self.tcache
+        if index < self.cache_classes and word & IS_MAPPED == 0 and cache.structure != 0:
+            self.kernel.load(address + SIZE)  # the key that tells of a double free
+            if cache.counts[index] < self.cache_count:
+                cache.put(address, index)
+            else:
+                self.release(address, word)
+        else:
+            self.free_uncached(address, word)
+
+    def cache_room(self, index):
+        """How many more blocks of a class the thread cache takes."""
+        cache = self.tcache
+        if index >= self.cache_classes or cache.structure == 0:
+            return 0
+        return self.cache_count - cache.counts[index]
+
+    def cache_freed(self, address, size):
+        """Give a freed block to the thread cache; whether it took it."""
+        index = cache_index(size)
+        cache = self.tcache
+        if index >= self.cache_classes or cache.structure == 0:
+            return False
+        self.kernel.load(address + SIZE)
+        if cache.counts[index] >= self.cache_count:
+            return False
+        cache.put(address, index)
+        return True
+
+    def start_cache(self):
+        """Allocate the thread cache's structure in the thread's first call."""
+        cache = self.tcache
+        if cache.structure == 0 and cache.ended == 0:
+            block = self.allocate(STRUCTURE_BYTES)
+            if block != 0:
+                self.kernel.zero(block, STRUCTURE_BYTES)
+                cache.structure = block
+
+    # ---- malloc and free beyond the thread cache
+    def malloc_uncached(self, size):
+        self.start_cache()
+        return self.allocate(size)
+
+    def allocate(self, request):
+        """A block from the thread's arena, or from another where that has no memory; or 0."""
+        return self.arenas[0].allocate(chunk_bytes(request), request)
+
+    def free_uncached(self, address, word):
+        """Free a mapped block, one too large for the thread cache, or in a thread's first call."""
+        if word & IS_MAPPED:
+            self.adapt_thresholds(word)
+            self.unmap_chunk(address - HEADER_BYTES)
+            return
+        self.start_cache()
+        if not self.cache_freed(address, word & ~FLAGS):
+            self.release(address, word)
+
+    def release(self, address, word):
+        """Free a block to the arena that it belongs to."""
+        chunk = address - HEADER_BYTES
+        self.arenas[self.arena_of(chunk, word)].release(chunk, word & ~FLAGS)
+
+    def arena_of(self, chunk, word):
+        """The number of a chunk's arena, which its heap knows."""
+        return self.kernel.load(chunk & -HEAP_BYTES) if word & IN_OTHER_ARENA else 0
+
+    def after_large_free(self, arena):
+        """A free made a large free chunk: empty the fast bins, and trim the top."""
+        if arena.has_fast:
+            arena.consolidate()
+        if arena.own_flag:
+            arena.trim_heaps(self.top_pad_bytes)
+        elif self.should_trim(arena.top_bytes()):
+            arena.shrink_by_brk(self.top_pad_bytes)
+
+    # ---- the relatives
+    def calloc(self, size):
+        self.start_cache()
+        arena = self.arenas[0]
+        old_top = arena.top
+        old_top_bytes = arena.fresh_from()
+        block = arena.allocate(chunk_bytes(size), size)
+        if block != 0:
+            self.clear(block, size, old_top, old_top_bytes)
+        return block
+
+    def clear(self, block, size, old_top, old_top_bytes):
+        """Clear a new block but for what is known to be zeros: mappings, and fresh heap."""
+        chunk = block - HEADER_BYTES
+        word = self.kernel.load(chunk + SIZE)
+        if word & IS_MAPPED:
+            if self.perturb:
+                self.kernel.zero(block, size)
+            return
+        used = word & ~FLAGS
+        if self.perturb == 0 and chunk == old_top and used > old_top_bytes:
+            used = old_top_bytes
+        self.kernel.zero(block, used - SIZE)
+
+    def realloc(self, address, size):
+        chunk = address - HEADER_BYTES
+        word = self.kernel.load(chunk + SIZE)
+        need = chunk_bytes(size)
+        if word & IS_MAPPED:
+            return self.realloc_mapped(chunk, word & ~FLAGS, need, size)
+        self.start_cache()
+        arena = self.arenas[self.arena_of(chunk, word)]
+        return arena.resize(chunk, word & ~FLAGS, need)
+
+    def realloc_mapped(self, chunk, old, need, size):
+        moved = self.remap_chunk(chunk, old, need)
+        if moved != 0:
+            return moved + HEADER_BYTES
+        if old - SIZE >= need:
+            return chunk + HEADER_BYTES
+        block = self.malloc(size)
+        if block != 0:
+            self.kernel.copy(block, chunk + HEADER_BYTES, old - HEADER_BYTES)
+            self.unmap_chunk(chunk)
+        return block
+
+    def aligned_alloc(self, alignment, size):
+        if alignment <= HEADER_BYTES:
+            return self.malloc(size)
+        alignment = max(alignment, SMALLEST_CHUNK_BYTES)
+        return self.arenas[0].allocate_aligned(alignment, chunk_bytes(size))
+
+    def usable_size(self, address):
+        word = self.kernel.load(address - SIZE)
+        return (word & ~FLAGS) - (HEADER_BYTES if word & IS_MAPPED else SIZE)
+
+    # ---- perturb
+    def fill_allocated(self, block, size):
+        self.kernel.zero(block, size)
+
+    def fill_freed(self, chunk, size):
+        if self.perturb:
+            self.kernel.zero(chunk + HEADER_BYTES, size - HEADER_BYTES)
+
+
+class MmapOnly(Glibc):
+    """glibc set so that every chunk gets a mapping of its own, however small."""
+
+    mmap_threshold = replace(Glibc._fields["mmap_threshold"], default=0)
+    mmap_max = replace(Glibc._fields["mmap_max"], default=2**31 - 1)
+
+
+class BrkOnly(Glibc):
+    """glibc set so that all memory comes from the heap that brk grows."""
+
+    mmap_max = replace(Glibc._fields["mmap_max"], default=0)
