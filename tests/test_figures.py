@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -150,18 +151,19 @@ def test_the_tradeoff_has_units_and_a_panel_per_workload(view):
 
 
 def test_parts_add_up_to_the_cpu_time(view):
-    figure = draw_parts(view)
-    small, large = visible(figure)
-    assert [t.get_text() for t in small.get_yticklabels()] == [
-        "swept, 4 MiB\n(least CPU)",
-        "swept, 4 KiB\n(least memory)",
-        "fixed",
-    ]
-    for panel, workload in ((small, "small"), (large, "large")):
-        ends = [bar.get_x() + bar.get_width() for bar in panel.patches]
+    panels = visible(draw_parts(view))
+    for (left, right), workload in zip((panels[:2], panels[2:]), ("small", "large"), strict=True):
+        assert [t.get_text() for t in left.get_yticklabels()] == [
+            "swept, 4 MiB\n(least CPU)",
+            "swept, 4 KiB\n(least memory)",
+            "fixed",
+        ]
+        ends = [bar.get_x() + bar.get_width() for bar in left.patches]
         cpu = max(setting.mean("cpu_ns") for setting in view.settings_of(workload))
-        assert max(ends) == pytest.approx(cpu)
-    assert large.get_xlabel() == "CPU time (ms)"
+        assert left.get_title("left") == workload and max(ends) == pytest.approx(cpu)
+        shares = [bar.get_x() + bar.get_width() for bar in right.patches]
+        assert max(shares) == pytest.approx(1)
+    assert [p.get_xlabel() for p in panels[2:]] == ["CPU time (ms)", "share of CPU time"]
 
 
 def test_the_sweep_has_a_row_per_metric_and_powers_of_two_below(view):
@@ -180,6 +182,16 @@ def test_repeats_give_bands_around_the_curves(view):
     assert np.ptp(band[:, 1]) > 0
     curve = panel.lines[0].get_ydata()
     assert band[:, 1].min() < curve.min() and band[:, 1].max() > curve.max()
+
+
+def test_a_policy_far_above_the_curves_is_told_in_words(folder, view):
+    far = [
+        replace(s, rows=[{**row, "cpu_ns": 1e12} for row in s.rows]) if s.label == "fixed" else s
+        for s in view.settings
+    ]
+    panel = visible(draw_sweep(replace(view, settings=far), "threshold"))[0]
+    assert [text.get_text() for text in panel.texts] == ["▲ fixed 1000 s"]
+    assert panel.get_ylim()[1] < 1e8
 
 
 def test_panels_of_a_row_over_time_share_a_scale_that_holds_all(view):

@@ -10,7 +10,7 @@ from allocsim.experiment.index import update_index
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.perform import runs_compiled
 from allocsim.experiment.progress import reporter_for
-from allocsim.experiment.results import parameter_units, rows_of, write_results
+from allocsim.experiment.records import parameter_units, rows_of, write_results
 from allocsim.experiment.runner import Outcome, make_runs
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import RunStore

@@ -1,6 +1,5 @@
 """What the rows of an experiment say: means by setting, and where curves turn."""
 
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -69,24 +68,27 @@ def settings_of(rows: list[Row]) -> list[Setting]:
     ]
 
 
+def varied_parameters(settings: list[Setting], label: str) -> list[str]:
+    """The parameters in which settings of a policy differ from each other, sorted by name."""
+    told = [setting.parameters for setting in settings if setting.label == label]
+    names = {name for parameters in told for name in parameters}
+    return sorted(n for n in names if len({parameters.get(n) for parameters in told}) > 1)
+
+
 def curves_of(settings: list[Setting]) -> list[Curve]:
     """A curve for every parameter that takes at least three values while the others stay."""
     return [curve for curve in _curves(settings) if len(curve.settings) >= 3]
 
 
 def _curves(settings: list[Setting]) -> Iterator[Curve]:
-    for (workload, label), group in itertools.groupby(
-        sorted(settings, key=lambda s: (s.workload, s.label)), lambda s: (s.workload, s.label)
-    ):
-        members = list(group)
-        for parameter in sorted({name for member in members for name in member.parameters}):
-            lines: dict[str, list[Setting]] = {}
-            for member in members:
-                if parameter in member.parameters:
-                    lines.setdefault(_others(member, parameter), []).append(member)
-            for told, line in lines.items():
-                line.sort(key=lambda s: s.parameters[parameter])
-                yield Curve(workload, label, parameter, json.loads(told), line)
+    lines: dict[tuple[str, str, str, str], list[Setting]] = {}
+    for setting in settings:
+        for parameter in sorted(setting.parameters):
+            key = (setting.workload, setting.label, parameter, _others(setting, parameter))
+            lines.setdefault(key, []).append(setting)
+    for (workload, label, parameter, others), line in lines.items():
+        line.sort(key=lambda setting: setting.parameters[parameter])
+        yield Curve(workload, label, parameter, json.loads(others), line)
 
 
 def _others(setting: Setting, parameter: str) -> str:

@@ -1,5 +1,6 @@
 """The final table of an experiment, and its turns in words."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, Group
@@ -7,7 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from allocsim.experiment.statistics import Interval
-from allocsim.experiment.summary import Setting, best_settings, describe, settings_of
+from allocsim.experiment.summary import (
+    ALL_ALIKE,
+    Setting,
+    best_settings,
+    describe,
+    settings_of,
+    varied_parameters,
+)
 from allocsim.experiment.units import show_bytes, show_ns
 
 _PLAIN_WIDTH = 140
@@ -24,8 +32,7 @@ def summary_view(
     rows: list[dict[str, Any]], turns: list[dict[str, Any]], units: dict[str, str], tolerance: float
 ) -> Group:
     """The table and the turns, ready to print."""
-    chosen = best_settings(settings_of(rows), tolerance)
-    parts: list[Any] = [_table(chosen, units)]
+    parts: list[Any] = [_table(settings_of(rows), units, tolerance)]
     if turns:
         parts.append(_turns(turns, units, tolerance))
     return Group(*parts)
@@ -45,42 +52,51 @@ def show_value(value: float, unit: str) -> str:
     return f"{value:g}" + (f" {unit}" if unit else "")
 
 
-def _table(chosen: list[tuple[Setting, str]], units: dict[str, str]) -> Table:
+def _table(settings: list[Setting], units: dict[str, str], tolerance: float) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("workload", "policy", "setting"):
         table.add_column(name, no_wrap=name != "setting")
-    for name in ("CPU", "resident peak", "mean", "overhead", "syscalls", "page faults"):
+    for name in ("CPU", "resident peak", "peak / live", "mean", "syscalls", "page faults"):
         table.add_column(name, justify="right", no_wrap=True)
     last = ""
-    for setting, reason in chosen:
+    for setting, reason in best_settings(settings, tolerance):
         shown = setting.workload if setting.workload != last else ""
         if shown and last:
-            table.add_section()
             table.add_row()
         last = setting.workload
-        told = show_parameters(setting.parameters, units)
-        told = f"{told} ({reason})" if reason else told
+        told = _setting_words(settings, setting, reason, units)
         table.add_row(shown, setting.label, told, *_figures(setting))
     return table
 
 
+def _setting_words(
+    settings: list[Setting], setting: Setting, reason: str, units: dict[str, str]
+) -> str:
+    """What sets a setting apart from the others of its policy, and why it is shown."""
+    if reason in ("", ALL_ALIKE):
+        return reason
+    names = varied_parameters(settings, setting.label)
+    told = {name: value for name, value in setting.parameters.items() if name in names}
+    return f"{show_parameters(told, units)} ({reason})"
+
+
 def _figures(setting: Setting) -> list[str]:
-    shown = {
-        "cpu_ns": show_ns,
-        "resident_peak_bytes": show_bytes,
-        "resident_mean_bytes": show_bytes,
-        "jw4": lambda share: f"{share:.0%}",
-        "syscalls": lambda n: f"{n:,.0f}",
-        "minor_faults": lambda n: f"{n:,.0f}",
-    }
-    return [_with_error(setting.interval(name), show) for name, show in shown.items()]
+    peak, live = setting.interval("resident_peak_bytes"), setting.interval("jw4")
+    times = Interval(1 + live.mean, 1 + live.low, 1 + live.high)
+    return [
+        _with_error(setting.interval("cpu_ns"), show_ns),
+        _with_error(peak, show_bytes),
+        _with_error(times, lambda value: f"{value:.2f}"),
+        _with_error(setting.interval("resident_mean_bytes"), show_bytes),
+        _with_error(setting.interval("syscalls"), lambda n: f"{n:,.0f}"),
+        _with_error(setting.interval("minor_faults"), lambda n: f"{n:,.0f}"),
+    ]
 
 
-def _with_error(interval: Interval, show: Any) -> str:
-    """The mean, and half its interval in per cent where there is one."""
-    if interval.half_width == 0 or not interval.mean:
-        return str(show(interval.mean))
-    return f"{show(interval.mean)} ±{interval.half_width / abs(interval.mean):.1%}"
+def _with_error(interval: Interval, show: Callable[[float], str]) -> str:
+    """The mean, and half its interval in per cent where it has a width."""
+    share = interval.half_width / abs(interval.mean) if interval.mean else 0
+    return show(interval.mean) + (f" ±{share:.1%}" if share >= 0.0005 else "")
 
 
 def _turns(turns: list[dict[str, Any]], units: dict[str, str], tolerance: float) -> Text:

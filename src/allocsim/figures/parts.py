@@ -5,7 +5,7 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from allocsim.experiment.summary import ALL_ALIKE, Setting
 from allocsim.experiment.units import show_ns
@@ -22,18 +22,25 @@ PARTS = {
 
 
 def draw_parts(view: View) -> Figure:
-    """A panel per workload; of a swept policy the settings with least CPU and least memory."""
-    chosen = {w: view.shown(w) for w in view.workloads}
+    """A row per workload: the time on the left, and on the right what it consists of.
+
+    Of a swept policy there are the settings with least CPU and with least memory.
+    """
+    chosen = {workload: view.shown(workload) for workload in view.workloads}
     bars = max(len(settings) for settings in chosen.values())
-    columns = min(2, len(chosen))
-    rows = -(-len(chosen) // columns)
-    figure, axes = grid_of_axes(rows, columns, width=4.9, height=0.8 + 0.36 * bars)
-    for panel, (workload, settings) in zip(axes.flat, chosen.items(), strict=False):
-        names = [_name(view, *chosen_one) for chosen_one in settings]
-        _draw_panel(panel, [setting for setting, _ in settings], names)
-        panel.set_title(workload)
-    for panel in axes.flat[len(chosen) :]:
-        panel.set_visible(False)
+    figure, axes = grid_of_axes(len(chosen), 2, width=3.9, height=0.7 + 0.34 * bars)
+    for (left, right), (workload, shown) in zip(axes, chosen.items(), strict=True):
+        settings = [setting for setting, _ in shown]
+        totals = np.array([sum(setting.mean(part) for part in PARTS) for setting in settings])
+        _draw_bars(left, settings, np.ones(len(settings)))
+        _draw_bars(right, settings, totals)
+        _label_rows(left, [_name(view, *each) for each in shown], totals)
+        left.set_title(workload, loc="left")
+        right.set_yticks([])
+        right.set_xlim(0, 1)
+        right.xaxis.set_major_formatter(PercentFormatter(1))
+    axes[-1][0].set_xlabel("CPU time (ms)")
+    axes[-1][1].set_xlabel("share of CPU time")
     legend_beside(figure, _legend())
     return figure
 
@@ -46,32 +53,38 @@ def _name(view: View, setting: Setting, reason: str) -> str:
     return f"{setting.label}, {varied}\n({reason})" if reason else setting.label
 
 
-def _draw_panel(axes: Axes, settings: list[Setting], names: list[str]) -> None:
+def _draw_bars(axes: Axes, settings: list[Setting], units: np.ndarray) -> None:
+    """A stacked bar for each setting, in the given units of nanoseconds."""
     left = np.zeros(len(settings))
     rows = np.arange(len(settings))
     for part, (_, hatch) in PARTS.items():
-        widths = np.array([setting.mean(part) for setting in settings])
-        colour = _colour(part)
+        widths = np.array([setting.mean(part) for setting in settings]) / units
         axes.barh(
-            rows, widths, 0.72, left=left, color=colour, hatch=hatch, edgecolor="white", lw=0.4
+            rows,
+            widths,
+            0.72,
+            left=left,
+            color=_colour(part),
+            hatch=hatch,
+            edgecolor="white",
+            lw=0.4,
         )
         left += widths
-    for row, total in zip(rows, left, strict=True):
-        axes.annotate(
-            show_ns(total),
-            (total, row),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    axes.set_yticks(rows, names)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    axes.set_xlim(0, left.max() * 1.18)
+
+
+def _label_rows(axes: Axes, names: list[str], totals: np.ndarray) -> None:
+    """Names on the left of the bars, times on their right, and room for these."""
+    for row, total in enumerate(totals):
+        at = (total, row)
+        axes.annotate(
+            show_ns(total), at, (4, 0), textcoords="offset points", va="center", fontsize="small"
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0, totals.max() * 1.25)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g}"))
-    axes.set_xlabel("CPU time (ms)")
 
 
 def _colour(part: str) -> tuple[float, float, float]:

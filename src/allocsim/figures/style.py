@@ -15,7 +15,13 @@ import matplotlib
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    MultipleLocator,
+    NullFormatter,
+)
 
 from allocsim.errors import AllocsimError
 from allocsim.experiment.units import show_bytes
@@ -128,9 +134,18 @@ def log_if_wide(axis: Any, values: Iterable[float]) -> None:
     """A logarithmic axis where positive values span more than a factor of `WIDE`."""
     values = list(values)
     if values and min(values) > 0 and max(values) > WIDE * min(values):
-        scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
-        scale("log")
-        some = max(values) < 100 * min(values)
-        axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if some else (1,)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
+        log_axis(axis, values)
+
+
+def log_axis(axis: Any, values: Iterable[float]) -> None:
+    """A logarithmic axis with plain numbers at its ticks, several of them however short it is."""
+    values = list(values)
+    scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    scale("log")
+    span = max(values) / min(values)
+    if span < 4:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    else:
+        axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if span < 300 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -8,9 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 
+from allocsim.experiment.statistics import Interval
 from allocsim.experiment.summary import Curve, Setting, curves_of
+from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.figures.style import (
     WIDE,
+    Look,
     bytes_axis,
     grid_of_axes,
     legend_beside,
@@ -25,6 +28,10 @@ METRICS = {
     "external_fragmentation": "external\nfragmentation",
     "minor_faults": "page faults",
 }
+
+
+OFF_SCALE = 3
+"""A level line this many times above the curves would flatten them: it is told in words instead."""
 
 
 def swept_parameters(view: View) -> list[str]:
@@ -72,18 +79,35 @@ def _draw_panel(
         axes.fill_between(curve.x, low, high, color=look.colour, alpha=0.25, lw=0)
         axes.plot(curve.x, means, color=look.colour, marker=look.marker, ms=3.5, lw=1.3)
         seen += [*low, *high]
+    top = OFF_SCALE * max((value for value in seen if np.isfinite(value)), default=np.inf)
+    beyond = []
     for label, setting in level.items():
-        look = view.looks[label]
         interval = setting.interval(metric)
-        if np.isfinite(interval.mean):
-            axes.axhspan(interval.low, interval.high, color=look.colour, alpha=0.12, lw=0)
-            axes.axhline(interval.mean, color=look.colour, ls=look.line, lw=1.2, zorder=1.5)
+        if interval.mean > top:
+            beyond.append(f"▲ {label} {_plainly(metric, interval.mean)}")
+        elif np.isfinite(interval.mean):
+            _draw_level(axes, interval, view.looks[label])
             seen.append(interval.high)
-    _scale(axes, metric, [value for value in seen if np.isfinite(value)])
+    axes.annotate(
+        "\n".join(beyond), (1, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=7
+    )
+    _scale(axes, metric, [value for value in seen if np.isfinite(value)], len(beyond))
 
 
-def _scale(axes: Axes, metric: str, values: list[float]) -> None:
-    """Units on the y axis, from zero where it is linear."""
+def _draw_level(axes: Axes, interval: Interval, look: Look) -> None:
+    axes.axhspan(interval.low, interval.high, color=look.colour, alpha=0.12, lw=0)
+    axes.axhline(interval.mean, color=look.colour, ls=look.line, lw=1.2, zorder=1.5)
+
+
+def _plainly(metric: str, value: float) -> str:
+    """A value with its unit, for policies that lie above the panel."""
+    if metric.endswith("_ns"):
+        return show_ns(value)
+    return show_bytes(value) if metric.endswith("_bytes") else f"{value:,.0f}"
+
+
+def _scale(axes: Axes, metric: str, values: list[float], notes: int) -> None:
+    """Units on the y axis, from zero where it is linear, with room above for lines of notes."""
     if metric == "external_fragmentation":
         axes.set_ylim(0, 1.05)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -91,7 +115,7 @@ def _scale(axes: Axes, metric: str, values: list[float]) -> None:
     if values and max(values) > WIDE * min(values) > 0:
         log_if_wide(axes.yaxis, values)
     else:
-        axes.set_ylim(0, max(values, default=1) * 1.12)
+        axes.set_ylim(0, max(values, default=1) * (1.12 + 0.13 * notes))
     if metric.endswith("_bytes"):
         bytes_axis(axes.yaxis)
     else:

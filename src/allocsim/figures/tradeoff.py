@@ -1,8 +1,7 @@
 """Resident overhead against CPU cost: which policy buys memory with time, and which wastes both.
 
-The overhead is the peak of resident memory over the peak of live memory, less 1: what a machine
-must have beyond what the program asks for. It is below 0 where the program never touches much of
-what it asks for.
+The overhead is the peak of resident memory over the peak of live memory: what a machine must have
+for each byte that the program asks for. It is below 1 where the program leaves much untouched.
 """
 
 from collections.abc import Sequence
@@ -13,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter
 
 from allocsim.experiment.summary import Setting
-from allocsim.figures.style import GREY, Look, grid_of_axes, legend_beside, log_if_wide
+from allocsim.figures.style import GREY, Look, grid_of_axes, legend_beside, log_axis
 from allocsim.figures.view import View, by_label
 
 X, Y = "cpu_ns", "jw4"
@@ -52,24 +50,32 @@ def draw_tradeoff(view: View) -> Figure:
 
 def _draw_panel(axes: Axes, view: View, workload: str) -> None:
     settings = view.settings_of(workload)
-    points = [(s.mean(X) / 1e6, s.mean(Y)) for s in settings]
+    points = [(_x(setting.mean(X)), _y(setting.mean(Y))) for setting in settings]
     for label, group in by_label(settings).items():
         _draw_policy(axes, view, group, view.looks[label])
     front = np.array([points[i] for i in pareto_front(points)]).reshape(-1, 2)
     x, y = front[:, 0], front[:, 1]
     axes.step(x, y, where="post", color=GREY, lw=1, ls=(0, (4, 2)), zorder=1)
     axes.scatter(x, y, 110, facecolors="none", edgecolors=GREY, zorder=4)
-    log_if_wide(axes.xaxis, [x for x, _ in points])
-    axes.margins(0.1)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    log_axis(axes.xaxis, [x for x, _ in points])
+    log_axis(axes.yaxis, [y for _, y in points])
+    axes.margins(0.12)
     axes.set_title(workload)
     axes.set_xlabel("CPU time of allocator and kernel (ms)")
-    axes.set_ylabel("resident overhead")
+    axes.set_ylabel("peak resident / peak live")
+
+
+def _x(cpu_ns: float) -> float:
+    return cpu_ns / 1e6
+
+
+def _y(overhead: float) -> float:
+    return 1 + overhead
 
 
 def _draw_policy(axes: Axes, view: View, group: list[Setting], look: Look) -> None:
-    x = [s.mean(X) / 1e6 for s in group]
-    y = [s.mean(Y) for s in group]
+    x = [_x(setting.mean(X)) for setting in group]
+    y = [_y(setting.mean(Y)) for setting in group]
     swept = len(group) > 1
     if swept:
         axes.plot(x, y, color=look.colour, lw=1, alpha=0.6, zorder=2)
@@ -89,8 +95,9 @@ def _tell(axes: Axes, words: str, point: tuple[float, float], place: tuple[int, 
 
 def _draw_error(axes: Axes, setting: Setting, look: Look) -> None:
     x, y = setting.interval(X), setting.interval(Y)
-    axes.plot([x.low / 1e6, x.high / 1e6], [y.mean, y.mean], color=look.colour, lw=1, zorder=2)
-    axes.plot([x.mean / 1e6, x.mean / 1e6], [y.low, y.high], color=look.colour, lw=1, zorder=2)
+    bars = {"color": look.colour, "lw": 1, "zorder": 2}
+    axes.plot([_x(x.low), _x(x.high)], [_y(y.mean)] * 2, **bars)
+    axes.plot([_x(x.mean)] * 2, [_y(y.low), _y(y.high)], **bars)
 
 
 def _legend(view: View) -> list[Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allocsim.experiment.results import Results, read_results
-from allocsim.experiment.summary import Setting, best_settings, settings_of
+from allocsim.experiment.summary import Setting, best_settings, settings_of, varied_parameters
 from allocsim.experiment.table import show_value
 from allocsim.figures.style import Look, looks_for
 
@@ -37,12 +37,9 @@ class View:
 
     def varied(self, setting: Setting) -> str:
         """The values of the parameters in which a setting differs from others of its policy."""
-        alike = [other for other in self.settings if other.label == setting.label]
-        told = []
-        for name, value in sorted(setting.parameters.items()):
-            if len({other.parameters.get(name) for other in alike}) > 1:
-                told.append(show_value(value, self.unit(name)))
-        return ", ".join(told)
+        names = varied_parameters(self.settings, setting.label)
+        told = {name: setting.parameters[name] for name in names if name in setting.parameters}
+        return ", ".join(show_value(value, self.unit(name)) for name, value in told.items())
 
 
 def view_of(folder: Path) -> View:
