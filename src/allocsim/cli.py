@@ -265,6 +265,26 @@ def claims(
     raise typer.Exit(claims_command(names or (), json_file))
 
 
+@app.command("layout")
+def layout_command(
+    bits: Annotated[int, typer.Option(help="Width of addresses: 32 or 64.")] = 64,
+    legacy_layout: Annotated[
+        bool, typer.Option("--legacy-layout", help="Mappings grow up from a third of user space.")
+    ] = False,
+    stack_limit: Annotated[
+        int, typer.Option(metavar="BYTES", help="What `ulimit -s` allows the stack.")
+    ] = 8 << 20,
+) -> None:
+    """Draw the simulated address space at a program's start, the highest address on top.
+
+    Example: `allocsim layout --bits 32`
+    """
+    from allocsim.kernel.draw import draw
+    from allocsim.kernel.layout import Layout
+
+    print(draw(Layout.standard(bits, legacy_layout, stack_limit)))
+
+
 @app.command("check")
 def check_command(
     policy: Annotated[str, typer.Argument(help="A policy's name, or my_policy.py.")],
