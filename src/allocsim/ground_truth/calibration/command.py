@@ -1,5 +1,6 @@
 """`allocsim calibrate`: measure this machine, write its cost file, say how good the figures are."""
 
+import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +34,7 @@ HUGE_PAGES_ALLOWED = ("always", "madvise")
 
 def calibrate(effort: Effort, seed: int, progress: Callable[[int, int], None]) -> Calibration:
     """Measure this machine. Raises InputError without a C compiler or Linux."""
-    if platform.system() != "Linux":
-        raise InputError("calibrate measures Linux; on other systems use the shipped cost table")
+    _require_linux()
     listed = all_benchmarks(huge_pages_setting() in HUGE_PAGES_ALLOWED)
     benchmarks = [b for b in listed if b.pages <= effort.most_pages]
     threads = thread_counts()
@@ -43,6 +43,11 @@ def calibrate(effort: Effort, seed: int, progress: Callable[[int, int], None]) -
         tasks: list[Task] = [*benchmarks, *contests(threads)]
         found = measure(bench, tasks, effort, seed, progress)
     return figures(found, benchmarks, threads, effort.resamples, np.random.default_rng(seed))
+
+
+def _require_linux() -> None:
+    if platform.system() != "Linux":
+        raise InputError("calibrate measures Linux; on other systems use the shipped cost table")
 
 
 def _works(bench: Bench, task: Task, effort: Effort) -> bool:
@@ -59,7 +64,10 @@ def _works(bench: Bench, task: Task, effort: Effort) -> bool:
 
 def calibrate_command(output: Path, quick: bool, seed: int) -> None:
     """Measure, write `output`, print the unit costs; noise and doubts go to standard error."""
+    _require_linux()
     file = AtomicFile(output)
+    if not os.access(output.parent, os.W_OK):
+        raise InputError(f"{output}: the folder {output.parent} cannot be written to")
     errors = Console(stderr=True, highlight=False)
     about = machine()
     found = _with_bar(errors, QUICK if quick else THOROUGH, seed)
