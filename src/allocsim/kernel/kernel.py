@@ -64,7 +64,9 @@ class Kernel(Memory):
             self.low_base, self.high_base = 0, layout.task_size
             self.low_span = min(self.span, layout.task_size)
         else:
-            self.low_base = min(area.lo for area in layout.areas)
+            # A mapping far below the heap (the replayer has one) is not the program's to use.
+            lowest = layout.start_brk - self.low_span // 2
+            self.low_base = min(area.lo for area in layout.areas if area.lo >= lowest)
             top = layout.mmap_base + self.span - self.low_span
             self.high_base = min(top, layout.task_size) - (self.span - self.low_span)
         self.high_shift = self.high_base - self.low_span
@@ -159,24 +161,24 @@ class Kernel(Memory):
         length = (length + PAGE_BYTES - 1) & -PAGE_BYTES
         if length > self.overcommit_bytes or not self.within_limits(length):
             return ENOMEM
-        address = self.gap(hint & -PAGE_BYTES, length, 0)
+        address = self.gap(hint & -PAGE_BYTES, length)
         if address >= 0:
             self.areas.map(address, address + length, protection)
             self.add_mapped(length)
         return address
 
-    def gap(self, hint, length, offset):
+    def gap(self, hint, length):
         """Where a mapping goes: the hint if it is free, else by search.
 
         Since Linux 6.7 a length that is a multiple of 2 MiB is placed so that huge pages fit: the
-        search asks for 2 MiB more and aligns the result to `offset` modulo 2 MiB.
+        search asks for 2 MiB more and aligns the result, for mmap and mremap alike.
         """
         if hint > 0 and self.in_windows(hint, length) and self.areas.is_free(hint, hint + length):
             return hint
         if hint <= 0 and length % HUGE_PAGE_BYTES == 0:
             address = self.search(length + HUGE_PAGE_BYTES)
             if address >= 0:
-                slack = (offset - address) % HUGE_PAGE_BYTES
+                slack = -address % HUGE_PAGE_BYTES
                 if slack == 0 and self.top_down:
                     return address + HUGE_PAGE_BYTES
                 return address + slack
@@ -256,7 +258,7 @@ class Kernel(Memory):
         """Move a mapping to a new place; returns it, or a negative errno."""
         if self.areas.n_areas + 3 > self.limit_map_count:
             return ENOMEM
-        target = self.gap(0, new_length, address)
+        target = self.gap(0, new_length)
         if target < 0:
             return target
         self.areas.map(target, target + new_length, protection)
