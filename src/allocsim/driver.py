@@ -221,7 +221,7 @@ class Driver(Component):
 
 def driver_for(policy: type[Policy], **parameters: Any) -> Driver:
     """A driver with a new instance of `policy`; unknown or impossible parameters: InputError."""
-    return _driver_class(policy)(policy=parameters)
+    return _driver_class(policy)(policy=parameters)  # type: ignore[arg-type]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Components: classes whose state is declared and flat, so one source runs interpreted or compiled."""
+"""Components: classes with flat, declared state whose source runs interpreted or compiled."""
 
 from allocsim.component.base import Component, host, inline, variant
 from allocsim.component.fields import Array, Param, Part, Parts, PerThread, Pool, Ref

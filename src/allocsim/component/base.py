@@ -1,12 +1,13 @@
 """Component: an ordinary Python class whose declared state lies in one flat record.
 
-The root component owns a NumPy record; parts are sub-records at fixed offsets, so a whole policy with
-kernel and heap is one block of memory that compiled code reaches by address. Interpreted, scalars are
-plain attributes (copied to and from the record around each compiled call) and arrays are memoryviews
-of the record itself, so both modes work on the same state.
+The root component owns a NumPy record; parts are sub-records at fixed offsets, so a whole policy
+with kernel and heap is one block of memory that compiled code reaches by address. Interpreted,
+scalars are plain attributes (copied to and from the record around each compiled call) and arrays
+are memoryviews of the record itself, so both modes work on the same state.
 """
 
 import inspect
+import mmap
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -40,7 +41,7 @@ def host(method: Callable) -> Callable:
 
 
 class Component:
-    """Base of everything that simulates: state declared as class attributes, methods in plain Python.
+    """Base of all that simulates: state declared as class attributes, methods in plain Python.
 
     See `allocsim.component.fields` for the declarations. `setup(self)`, if defined, runs once after
     the whole tree exists. Every method is also known as `<Class>_<method>`: that is what a
@@ -63,7 +64,9 @@ class Component:
     def __init__(self, _record: np.ndarray | None = None, _up: Any = None, **values: Any) -> None:
         cls = type(self)
         self._record = np.zeros(1, cls.record_dtype()) if _record is None else _record
-        self._up, self._backing, self._scalars = _up, [], []
+        self._up = _up
+        self._backing: list[mmap.mmap] = []
+        self._scalars: list[str] = []
         self._parts: list[Component] = []
         for name, declaration in cls._fields.items():
             self._place(name, declaration, values)
@@ -80,7 +83,7 @@ class Component:
             case Pool():
                 backing, n = declaration.reserve()
                 self._backing.append(backing)
-                setattr(self, name, memoryview(backing).cast(_format(declaration.dtype)))
+                setattr(self, name, _words(backing, declaration.dtype))
                 address = np.frombuffer(backing, np.uint8, 1).ctypes.data
                 self._record[f"at_{name}"], self._record[f"len_{name}"] = address, n
             case Array():
@@ -143,7 +146,7 @@ class Component:
 
     @classmethod
     def methods(cls) -> dict[str, Callable]:
-        """The methods that are compiled: all but those of Component itself and those marked @host."""
+        """The methods that are compiled: all but Component's own and those marked @host."""
         return {
             name: method
             for name, method in inspect.getmembers(cls, inspect.isfunction)
@@ -158,11 +161,11 @@ class Component:
         yield cls
         for declaration in cls._fields.values():
             if isinstance(declaration, Part):
-                yield from declaration.cls.tree()
+                yield from declaration.cls.tree()  # type: ignore[attr-defined]
 
     @classmethod
     def record_dtype(cls) -> np.dtype:
-        """The layout of the record: scalars and addresses 8 bytes each, arrays and parts in place."""
+        """The record's layout: scalars and addresses of 8 bytes each, arrays and parts in place."""
         layout: list[tuple] = []
         for name, declaration in cls._fields.items():
             match declaration:
@@ -174,7 +177,8 @@ class Component:
                     layout.append((name, declaration.dtype, (declaration.n,)))
                 case Part():
                     stored = stored_name(name, declaration)
-                    layout.append((stored, declaration.cls.record_dtype(), (declaration.n,)))
+                    part: Any = declaration.cls
+                    layout.append((stored, part.record_dtype(), (declaration.n,)))
                 case _:
                     layout.append((name, scalar_dtype(declaration)))
         return np.dtype(layout or [("nothing", "i8")], align=True)
@@ -195,12 +199,12 @@ class Component:
             part.pull()
 
     def run(self, method: str, *arguments: Any, compiled: bool = False) -> Any:
-        """`self.method(*arguments)`, interpreted or compiled; arguments are integers and NumPy arrays.
+        """`self.method(*arguments)`, either way; arguments are integers and NumPy arrays.
 
         Compiled, it raises `allocsim.component.NotCompilable` if the tree cannot be compiled.
         """
         if not compiled:
-            views = [memoryview(a) if isinstance(a, np.ndarray) else a for a in arguments]
+            views = [a.data if isinstance(a, np.ndarray) else a for a in arguments]
             return getattr(self, method)(*views)
         from allocsim.component.compiler import entry
 
@@ -224,7 +228,7 @@ def scalar_dtype(declaration: Any) -> str:
 
 
 def variant(cls: type[Component], name: str, **attributes: Any) -> type[Component]:
-    """A subclass of `cls` with some declarations replaced, in the same module (so that it compiles)."""
+    """A subclass of `cls` with some declarations replaced, in its module so that it compiles."""
     return types.new_class(
         name, (cls,), {}, lambda ns: ns.update(attributes, __module__=cls.__module__)
     )
@@ -237,5 +241,6 @@ def _inherited(cls: type, what: str) -> dict[str, Any]:
     return merged
 
 
-def _format(dtype: str) -> str:
-    return {"i8": "q", "i4": "i", "u1": "B", "i1": "b"}[dtype]
+def _words(backing: mmap.mmap, dtype: str) -> memoryview:
+    format: Any = {"i8": "q", "i4": "i", "u1": "B", "i1": "b"}[dtype]
+    return memoryview(backing).cast(format)

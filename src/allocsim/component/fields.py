@@ -1,8 +1,8 @@
 """Declarations: what a component may hold as state.
 
-A component's state is declared by class attributes. Plain lower-case integers and floats are scalars
-(`top = 0`); the classes below declare everything else. Upper-case integers and floats are constants,
-known when compiled; a subclass may override them.
+A component's state is declared by class attributes. Plain lower-case integers and floats are
+scalars (`top = 0`); the classes below declare everything else. Upper-case integers and floats are
+constants, known when compiled; a subclass may override them.
 """
 
 import mmap
@@ -93,7 +93,9 @@ class PerThread(Part):
         object.__setattr__(self, "_each", f"each_{name}")
 
     def __get__(self, owner: Any, _: type | None = None) -> Any:
-        return self if owner is None else getattr(owner, self._each)[owner.thread]  # type: ignore[attr-defined]
+        if owner is None:
+            return self
+        return getattr(owner, self._each)[owner.thread]  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Param(_State):
     choices: tuple[int, ...] = ()
 
     def checked(self, name: str, value: Any) -> int | float:
-        """`value` as this parameter's type; InputError when it is of the wrong type or out of range."""
+        """`value` as this parameter's type; InputError if of the wrong type or out of range."""
         kind = type(self.default)
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
             raise InputError(
@@ -146,6 +148,6 @@ def is_constant(name: str, value: Any) -> bool:
 
 
 def declared(attributes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The state that a class body declares, in order: name -> declaration (scalars by default value)."""
+    """The state that a class body declares: name -> declaration (scalars by default value)."""
     kinds = (Array, Pool, Part, Ref)
     return {k: v for k, v in attributes if isinstance(v, kinds) or is_scalar(k, v)}

@@ -1,8 +1,8 @@
 """How single methods are compiled: to intermediate code only.
 
 Numba makes optimised machine code of every function that another one calls, though only the entry
-point, into which all of them are linked and inlined, ever runs. Leaving that out divides the time to
-compile a tree by two or more and changes nothing in the result.
+point, into which all of them are linked and inlined, ever runs. Leaving that out divides the time
+to compile a tree by two or more and changes nothing in the result.
 
 Leans on these internal parts of numba: `jit(pipeline_class=…)`, `state.library` of a compiler,
 `JITCodeLibrary`, and the environments of a compile result (the objects that code which raises an

@@ -98,8 +98,8 @@ def register() -> None:
             n += states[i] == value
         return n
 
-    overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))
-    overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))
+    overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
+    overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]
     overload(wrap)(lambda x: lambda x: np.int64(x))
     overload(unsigned, inline="always")(lambda x: lambda x: np.uint64(x))
     overload(zero)(lambda words, start, n: zero_compiled)

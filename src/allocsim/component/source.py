@@ -103,7 +103,8 @@ def compilable(cls: type[Component], method: Callable) -> Callable:
 def _made(function: ast.FunctionDef, method: Callable) -> Callable:
     function.decorator_list = []
     module = ast.Module([function], [])
-    namespace = dict(method.__globals__) | {"_Endless": SimulationError, "_unsigned": native.unsigned}
+    ours = {"_Endless": SimulationError, "_unsigned": native.unsigned}
+    namespace = dict(method.__globals__) | ours
     exec(compile(module, method.__code__.co_filename, "exec"), namespace)
     made = namespace[method.__name__]
     made.__defaults__ = method.__defaults__
@@ -113,8 +114,8 @@ def _made(function: ast.FunctionDef, method: Callable) -> Callable:
 def key(cls: type[Component]) -> str:
     """A hash of everything that can change the compiled code of a component tree.
 
-    Sources of all methods and of the functions that they use, constants, layouts, versions, and this
-    package itself: a stale cache would be a wrong result.
+    Sources of all methods and of the functions that they use, constants, layouts, versions, and
+    this package itself: a stale cache would be a wrong result.
     """
     digest = hashlib.sha256()
     for word in _environment():
