@@ -63,12 +63,16 @@ def _conclude(experiment: Experiment, outcome: Outcome, store: RunStore, console
 
 def _closing(outcome: Outcome, root: Path) -> list[str]:
     """What is there, what is not, and what can be done about it."""
-    lines = [f"{len(outcome.stored)} runs ({outcome.kept} of them kept) in {root}"]
+    lines = [f"{_runs(len(outcome.stored))} ({outcome.kept} of them kept) in {root}"]
     if outcome.failed:
-        lines.append(f"{len(outcome.failed)} runs failed; {root}/manifest.json says why")
+        lines.append(f"{_runs(len(outcome.failed))} failed; {root}/manifest.json says why")
     if outcome.interrupted:
         left = len({run.key for run in outcome.runs}) - len(outcome.stored) - len(outcome.failed)
-        lines.append(f"interrupted, {left} runs left; the same command goes on from here")
+        lines.append(f"interrupted, {_runs(left)} left; the same command goes on from here")
     elif outcome.stored:
         lines.append(f"figures: allocsim figures {root}")
     return lines
+
+
+def _runs(n_runs: int) -> str:
+    return f"{n_runs} run" if n_runs == 1 else f"{n_runs} runs"

@@ -62,17 +62,18 @@ class Crew:
         """New workers for a pool that a dying worker broke; the tokens of the calls it lost."""
         lost = list(self._calls.values())
         self._calls.clear()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor = self._make()
         return lost
 
     def stop(self) -> None:
         """Ends all calls at once: processes are killed, threads stop at their next sample."""
         self.stopping.set()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for call in self._calls:
+            call.cancel()
         for child in set(multiprocessing.active_children()) - self._others:
             child.terminate()
-        self._executor.shutdown(wait=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
         """Lets idle workers go."""

@@ -54,8 +54,10 @@ def show_value(value: float, unit: str) -> str:
 
 def _table(settings: list[Setting], units: dict[str, str], tolerance: float) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("workload", "policy", "setting"):
-        table.add_column(name, no_wrap=name != "setting")
+    varied = {n for setting in settings for n in varied_parameters(settings, setting.label)}
+    only = varied.pop() if len(varied) == 1 else ""
+    for name in ("workload", "policy", only or "setting"):
+        table.add_column(name, no_wrap=name in ("workload", "policy"), overflow="fold")
     for name in ("CPU", "resident peak", "peak / live", "mean", "syscalls", "page faults"):
         table.add_column(name, justify="right", no_wrap=True)
     last = ""
@@ -64,20 +66,16 @@ def _table(settings: list[Setting], units: dict[str, str], tolerance: float) -> 
         if shown and last:
             table.add_row()
         last = setting.workload
-        told = _setting_words(settings, setting, reason, units)
+        told = show_parameters(_varied(settings, setting), units).removeprefix(f"{only}=")
+        told = f"{told} ({reason})" if reason not in ("", ALL_ALIKE) else reason
         table.add_row(shown, setting.label, told, *_figures(setting))
     return table
 
 
-def _setting_words(
-    settings: list[Setting], setting: Setting, reason: str, units: dict[str, str]
-) -> str:
-    """What sets a setting apart from the others of its policy, and why it is shown."""
-    if reason in ("", ALL_ALIKE):
-        return reason
+def _varied(settings: list[Setting], setting: Setting) -> dict[str, int | float]:
+    """The parameters that set a setting apart from the others of its policy."""
     names = varied_parameters(settings, setting.label)
-    told = {name: value for name, value in setting.parameters.items() if name in names}
-    return f"{show_parameters(told, units)} ({reason})"
+    return {name: value for name, value in setting.parameters.items() if name in names}
 
 
 def _figures(setting: Setting) -> list[str]:
