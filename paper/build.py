@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import typst
+from limitations import limitations
 
 from allocsim.errors import AllocsimError, InputError
 from allocsim.experiment.results import Results, read_results
@@ -22,7 +23,6 @@ from allocsim.experiment.summary import Setting, best_settings, describe, settin
 from allocsim.experiment.table import show_parameters, show_value
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.trace import open_trace
-from limitations import limitations
 
 PAPER = Path(__file__).parent
 FIGURE = "over_mmap_threshold.svg"
@@ -97,9 +97,7 @@ def collect(results: Results, claims: dict[str, Any]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------- experiment
-def _experiment_numbers(
-    results: Results, settings: list[Setting]
-) -> Iterator[tuple[str, float]]:
+def _experiment_numbers(results: Results, settings: list[Setting]) -> Iterator[tuple[str, float]]:
     """`experiment.runs` …, and what `_group_numbers` tells of each workload and policy."""
     swept = sorted({s.parameters[SWEPT] for s in settings if SWEPT in s.parameters})
     yield "experiment.runs", len(results.rows)
@@ -117,7 +115,7 @@ def _experiment_numbers(
 
 
 def _group_numbers(name: str, group: list[Setting]) -> Iterator[tuple[str, float]]:
-    """Of one workload and policy: its only setting; or each value of the threshold, and the best."""
+    """Of one workload and policy: its only setting, or each threshold and the best of them."""
     if len(group) == 1:
         yield from _setting_numbers(name, group[0])
         return
@@ -230,7 +228,7 @@ def _prediction(told: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: float) -> str:
     """Whole numbers in full, others with three significant digits; a proper minus sign."""
     text = f"{value:,.0f}" if value == round(value) else f"{value:,.3g}"
-    return text.replace("-", "−")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ def _understood(line: str) -> str:
     return line
 
 
+def _an_expression(text: str) -> str:
+    quantities(text)
+    return text
+
+
 OpLine = Annotated[str, AfterValidator(_understood)]
 Workload = dict[str, Annotated[list[OpLine], Field(min_length=1)]]
 """Phases in order, each with its ops: see `allocsim.claims.ops`."""
@@ -55,7 +60,7 @@ class Prediction(StrictModel):
     """
 
     says: str
-    quantity: Annotated[str, AfterValidator(lambda text: quantities(text) and text)]
+    quantity: Annotated[str, AfterValidator(_an_expression)]
     equals: int | float | None = None
     at_least: int | float | None = None
     at_most: int | float | None = None
