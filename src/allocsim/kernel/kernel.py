@@ -62,7 +62,7 @@ class Kernel(Memory):
         self.low_span = (self.span // 5) & -PAGE_BYTES
         if layout.bits == 32:
             self.low_base, self.high_base = 0, layout.task_size
-            self.low_span = min(self.span, layout.task_size)
+            self.low_span = self.span = min(self.span, layout.task_size)
         else:
             # A mapping far below the heap (the replayer has one) is not the program's to use.
             lowest = layout.start_brk - self.low_span // 2
@@ -173,6 +173,8 @@ class Kernel(Memory):
         Since Linux 6.7 a length that is a multiple of 2 MiB is placed so that huge pages fit: the
         search asks for 2 MiB more and aligns the result, for mmap and mremap alike.
         """
+        if hint > 0:
+            hint = max(hint, self.reserved_end)
         if hint > 0 and self.in_windows(hint, length) and self.areas.is_free(hint, hint + length):
             return hint
         if hint <= 0 and length % HUGE_PAGE_BYTES == 0:
@@ -209,7 +211,7 @@ class Kernel(Memory):
             return EINVAL
         length = (length + PAGE_BYTES - 1) & -PAGE_BYTES
         more = self.areas.splits(address, address + length)
-        if self.areas.n_areas + more > self.limit_map_count:
+        if more > 0 and self.areas.n_areas + more > self.limit_map_count:
             return ENOMEM
         self.unmap_pages(address, length)
         return 0

@@ -229,6 +229,8 @@ class Memory(Component):
         """The slot of the area at `address`; a segmentation fault unless it allows the access."""
         slot = self.areas.find(address)
         if slot < 0 or not self.areas.attributes[slot] & protection:
+            if address < self.reserved_end:
+                self.outside(address)
             raise SimulationError("segmentation fault at", address)
         return slot
 

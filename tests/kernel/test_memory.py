@@ -1,0 +1,222 @@
+"""Page states, faults and words: what an access does to a page, and what the kernel forgets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allocsim.errors import SimulationError
+from allocsim.kernel import Event, Kernel
+from allocsim.kernel.memory import POISON
+
+PAGE = 4096
+FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT)
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+def faults(kernel: Kernel) -> tuple[int, ...]:
+    return tuple(kernel.counts[event] for event in FAULTS)
+
+
+# ---- three page states
+def test_mapping_alone_makes_nothing_resident(kernel):
+    kernel.mmap(100 * PAGE)
+    assert (kernel.resident_pages, faults(kernel)) == (0, (0, 0, 0))
+
+
+def test_a_first_write_is_one_fault_and_one_resident_page(kernel):
+    at = kernel.mmap(2 * PAGE)
+    kernel.store(at, 7)
+    kernel.store(at + 8, 8)
+    assert (kernel.resident_pages, faults(kernel)) == (1, (0, 1, 0))
+    assert kernel.counts[Event.PAGE_ZEROED] == 1
+
+
+def test_a_first_read_maps_the_zero_page_and_the_write_after_it_faults_again(kernel):
+    at = kernel.mmap(PAGE)
+    assert kernel.load(at) == 0
+    assert (kernel.resident_pages, faults(kernel)) == (0, (1, 0, 0))
+    kernel.store(at, 7)
+    assert (kernel.resident_pages, faults(kernel)) == (1, (1, 0, 1))
+    assert kernel.minor_faults == 2
+
+
+@pytest.mark.parametrize(
+    ("offset", "n_bytes", "pages"), [(0, 1, 1), (4095, 2, 2), (8, 3 * PAGE, 4)]
+)
+def test_touching_faults_on_every_page_of_the_range(kernel, offset, n_bytes, pages):
+    at = kernel.mmap(8 * PAGE)
+    kernel.touch(at + offset, n_bytes)
+    assert (kernel.resident_pages, faults(kernel)) == (pages, (0, pages, 0))
+
+
+def test_touching_a_mixed_range_faults_where_it_must(kernel):
+    at = kernel.mmap(6 * PAGE)
+    kernel.read(at + PAGE, PAGE)  # zero page
+    kernel.store(at + 3 * PAGE, 1)  # written
+    kernel.touch(at, 6 * PAGE)
+    assert faults(kernel) == (1, 5, 1)
+    assert kernel.resident_pages == 6
+
+
+def test_copying_reads_its_source(kernel):
+    at = kernel.mmap(4 * PAGE)
+    kernel.copy(at, at + 2 * PAGE, 2 * PAGE)
+    assert faults(kernel) == (2, 2, 0)
+    assert kernel.counts[Event.BYTE_COPIED] == 2 * PAGE
+
+
+def test_pages_given_back_are_absent_and_empty_again(kernel):
+    at = kernel.mmap(2 * PAGE)
+    kernel.store(at, 7)
+    kernel.madvise(at, PAGE, 4)
+    assert kernel.resident_pages == 0
+    assert kernel.load(at) == 0
+    assert faults(kernel) == (1, 1, 0)
+
+
+def test_lazily_freed_pages_stay_until_written_without_a_fault(kernel):
+    at = kernel.mmap(2 * PAGE)
+    kernel.store(at, 7)
+    kernel.madvise(at, 2 * PAGE, 8)
+    assert kernel.resident_pages == 1
+    kernel.store(at + 8, 8)
+    assert kernel.load(at) == 7
+    assert faults(kernel) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_lazily_freed_words_do_not_come_back_in_a_new_mapping(kernel, rewritten):
+    at = kernel.mmap(PAGE)
+    kernel.store(at, 7)
+    kernel.madvise(at, PAGE, 8)
+    if rewritten:
+        kernel.touch(at, PAGE)
+    kernel.munmap(at, PAGE)
+    assert kernel.mmap(PAGE) == at
+    assert kernel.load(at) == 0
+    assert kernel.resident_pages == 0
+
+
+def test_lazily_freed_words_move_with_their_mapping(kernel):
+    at = kernel.mmap(PAGE)
+    kernel.store(at, 7)
+    kernel.madvise(at, PAGE, 8)
+    kernel.mmap(PAGE)
+    to = kernel.mremap(at, PAGE, 64 * PAGE)
+    assert to != at
+    assert kernel.load(to) == 7
+
+
+def test_the_peak_of_resident_pages_is_kept(kernel):
+    at = kernel.mmap(10 * PAGE)
+    kernel.touch(at, 10 * PAGE)
+    kernel.munmap(at, 10 * PAGE)
+    assert (kernel.resident_pages, kernel.peak_resident_pages) == (0, 10)
+
+
+# ---- words
+@given(
+    writes=st.lists(
+        st.tuples(
+            st.sampled_from([1, 2, 4, 8]), st.integers(0, 63), st.integers(-(2**63), 2**63 - 1)
+        ),
+        max_size=40,
+    )
+)
+def test_narrow_and_wide_words_share_bytes_as_on_x86(writes):
+    kernel = Kernel()
+    at = kernel.mmap(PAGE)
+    bytes_there = bytearray(512)
+    for width, index, value in writes:
+        offset = index * width
+        kernel.store(at + offset, value, width)
+        low = value & ((1 << 8 * width) - 1)
+        bytes_there[offset : offset + width] = low.to_bytes(width, "little")
+    for width in (1, 2, 4, 8):
+        for offset in range(0, 512, width):
+            expected = int.from_bytes(
+                bytes_there[offset : offset + width], "little", signed=width == 8
+            )
+            assert kernel.load(at + offset, width) == expected
+
+
+@pytest.mark.parametrize(("offset", "width"), [(1, 8), (4, 8), (2, 4), (1, 2)])
+def test_misaligned_accesses_are_errors(kernel, offset, width):
+    at = kernel.mmap(PAGE)
+    with pytest.raises(SimulationError, match=f"misaligned access at {at + offset:#x}"):
+        kernel.load(at + offset, width)
+    with pytest.raises(SimulationError, match="misaligned"):
+        kernel.store(at + offset, 1, width)
+
+
+def test_poison_destroys_what_lay_under_the_programs_writes(kernel):
+    at = kernel.mmap(PAGE)
+    kernel.store(at + 16, 7)
+    kernel.store(at + 800, 9)
+    kernel.poison = 1
+    kernel.touch(at + 8, 700)
+    assert kernel.load(at + 16) == POISON
+    assert kernel.load(at) == 0
+    assert kernel.load(at + 800) == 9
+
+
+def test_near_and_far_accesses_are_told_apart_by_cache_lines(kernel):
+    at = kernel.mmap(64 * PAGE)
+    kernel.load(at)
+    kernel.load(at + 56)
+    assert (kernel.accesses, kernel.far_accesses) == (2, 1)
+    kernel.load(at + 32 * 1024)  # the same line of a direct-mapped cache of 32 KiB
+    kernel.load(at)
+    assert (kernel.accesses, kernel.far_accesses) == (4, 3)
+
+
+def test_peeking_leaves_no_trace(kernel):
+    at = kernel.mmap(PAGE)
+    kernel.store(at, 7)
+    before = (kernel.accesses, kernel.minor_faults, kernel.now_ps())
+    assert kernel.peek(at) == 7
+    assert kernel.peek(at + 8) == 0
+    assert (kernel.accesses, kernel.minor_faults, kernel.now_ps()) == before
+
+
+# ---- forbidden addresses
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (0, "reserved low range"),
+        (8, "reserved low range"),
+        (0x7FFF_FFFF_F000, "user mode may not use"),
+        (0x7FFF_FFFF_FFF8, "user mode may not use"),
+        (-(2**47), "user mode may not use"),
+        (0x4000_0000_0000, "outside the simulated memory"),
+        (0x5555_5555_9000, "segmentation fault at"),  # the heap before the first brk
+    ],
+)
+def test_accesses_outside_the_programs_memory_are_segmentation_faults(kernel, address, said):
+    for access in (kernel.load, lambda at: kernel.store(at, 1), lambda at: kernel.touch(at, 1)):
+        with pytest.raises(SimulationError, match=said):
+            access(address)
+
+
+def test_protection_is_checked_at_the_first_access(kernel):
+    nothing, read_only = kernel.mmap(PAGE, 0), kernel.mmap(PAGE, 1)
+    for address in (nothing, read_only):
+        with pytest.raises(SimulationError, match=f"segmentation fault at {address:#x}"):
+            kernel.store(address, 1)
+    with pytest.raises(SimulationError):
+        kernel.load(nothing)
+    assert kernel.load(read_only) == 0
+
+
+def test_touching_past_the_end_of_a_mapping_is_a_segmentation_fault(kernel):
+    first, guard = kernel.mmap(2 * PAGE), kernel.mmap(PAGE, 0)
+    low = min(first, guard)
+    kernel.munmap(guard, PAGE)
+    at = kernel.mmap(PAGE, 0)
+    assert at == low
+    with pytest.raises(SimulationError):
+        kernel.touch(at, 3 * PAGE)
