@@ -1,9 +1,11 @@
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from threading import Event
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +13,12 @@ import pytest
 from allocsim.errors import SimulationError
 from allocsim.experiment import perform
 from allocsim.experiment.command import run_command
+from allocsim.experiment.load import load_experiment
+from allocsim.experiment.progress import PlainReporter
 from allocsim.experiment.results import read_results
-from allocsim.experiment.store import StoreError
+from allocsim.experiment.runner import make_runs
+from allocsim.experiment.store import RunStore, StoreError
+from allocsim.experiment.sweep import expand
 
 
 @pytest.fixture
@@ -129,8 +135,6 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_there(
 
 
 def test_two_sweeps_do_not_write_to_one_folder(run, simulations, tmp_path):
-    import fcntl
-
     (tmp_path / "out").mkdir()
     with (tmp_path / "out" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -139,12 +143,29 @@ def test_two_sweeps_do_not_write_to_one_folder(run, simulations, tmp_path):
     assert not simulations
 
 
+def test_exhausted_memory_and_unmeasured_costs_are_told(run, console, made_up, monkeypatch):
+    def simulate(_source, _policy, *, parameters, **_options):
+        result = made_up(parameters)
+        result.totals["failed_requests"] = 3 if parameters["threshold"] == 1 else 0
+        return result
+
+    monkeypatch.setattr(perform, "simulate", simulate)
+    run()
+    assert "CPU times are by the shipped cost table" in console.text()
+    assert "some requests failed, in steady under bump\n" in console.text()
+
+
+def test_threads_make_the_runs_of_compiled_policies(
+    experiment_file, tmp_path, console, simulations
+):
+    runs = expand(load_experiment(experiment_file))
+    store = RunStore(tmp_path / "out")
+    outcome = make_runs(runs, store, PlainReporter(console), kind="threads", jobs=2, force=False)
+    assert outcome.stored.keys() == {run.key for run in runs}
+    assert len(simulations) == 6
+
+
 def test_threads_stop_at_their_next_sample(experiment_file, tmp_path):
-    from threading import Event
-
-    from allocsim.experiment.load import load_experiment
-    from allocsim.experiment.sweep import expand
-
     [first, *_] = expand(load_experiment(experiment_file))
     stop = Event()
     stop.set()

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -57,8 +58,22 @@ def _conclude(experiment: Experiment, outcome: Outcome, store: RunStore, console
     update_index(store)
     if rows:
         console.print(summary_view(rows, turns, parameter_units(experiment), tolerance))
-    for line in _closing(outcome, store.root):
+    for line in [*_warnings(experiment, rows), *_closing(outcome, store.root)]:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _warnings(experiment: Experiment, rows: list[dict[str, Any]]) -> list[str]:
+    """What a reader of the table must know."""
+    lines = []
+    if rows and experiment.costs is None:
+        lines.append("CPU times are by the shipped cost table, not measured on this machine")
+    refused = {
+        f"{row['workload']} under {row['label']}" for row in rows if row.get("failed_requests")
+    }
+    if refused:
+        told = ", ".join(sorted(refused))
+        lines.append(f"memory was exhausted, so that some requests failed, in {told}")
+    return lines
 
 
 def _closing(outcome: Outcome, root: Path) -> list[str]:
