@@ -21,6 +21,7 @@ from matplotlib.ticker import (
     MaxNLocator,
     MultipleLocator,
     NullFormatter,
+    NullLocator,
 )
 
 from allocsim.errors import AllocsimError
@@ -145,6 +146,7 @@ def log_axis(axis: Any, values: Iterable[float]) -> None:
     span = max(values) / min(values)
     if span < 4:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if span < 300 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -12,6 +12,7 @@ from allocsim.experiment.statistics import Interval
 from allocsim.experiment.summary import Curve, Setting, curves_of
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.figures.style import (
+    GREY,
     WIDE,
     Look,
     bytes_axis,
@@ -91,7 +92,10 @@ def _draw_panel(
     axes.annotate(
         "\n".join(beyond), (1, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=7
     )
-    _scale(axes, metric, [value for value in seen if np.isfinite(value)], len(beyond))
+    finite = [value for value in seen if np.isfinite(value)]
+    if not finite:
+        axes.annotate("none defined", (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY)
+    _scale(axes, metric, finite, len(beyond))
 
 
 def _draw_level(axes: Axes, interval: Interval, look: Look) -> None:

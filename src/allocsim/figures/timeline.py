@@ -64,7 +64,7 @@ def _draw_panel(axes: Axes, view: View, setting: Setting, reason: str) -> None:
     axes.plot(x, samples["mapped_bytes"], color=_MAPPED, ls=_MAPPED_LINE, lw=1.2)
     axes.plot(x, samples["resident_bytes"], color=_RESIDENT, lw=1.2)
     axes.set_xlim(0, float(np.max(x)))
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     told = reason if reason == ALL_ALIKE else view.varied(setting)
     axes.annotate(told, (0.5, 1.03), xycoords="axes fraction", ha="center", fontsize=7)
