@@ -35,9 +35,8 @@ def claims_table(judgements: Iterable[Judgement]) -> Table:
         table.add_row(Text(f"({letter}) {judgement.claim.title}", "bold"), "", "", verdict)
         for checked in judgement.checked:
             table.add_row(*_row(checked))
-        if judgement.claim.limit:
-            limit = Text(f"Limit: {judgement.claim.limit}", "italic")
-            table.add_row(Padding(limit, (0, 0, 0, 2)), "", "", "")
+        for remark in _remarks(judgement):
+            table.add_row(Padding(Text(remark, "italic"), (0, 0, 0, 2)), "", "", "")
         table.add_row()
     return table
 
@@ -47,8 +46,15 @@ def _row(checked: Checked) -> list[Any]:
     says = Padding(prediction.says, (0, 0, 0, 2))
     mark = Text("✓", "green") if checked.holds else Text("✗ prediction failed", "bold red")
     if checked.value is None:
-        return [says, show_bound(prediction), "-", Text(f"not checked: {checked.unavailable}")]
+        return [says, show_bound(prediction), "-", Text("not checked")]
     return [says, show_bound(prediction), show_number(checked.value), mark]
+
+
+def _remarks(judgement: Judgement) -> list[str]:
+    """Where the claim ends, and why some of it was not checked."""
+    limit = [f"Limit: {judgement.claim.limit}"] if judgement.claim.limit else []
+    reasons = dict.fromkeys(each.unavailable for each in judgement.checked if each.unavailable)
+    return limit + [f"Not checked: {reason}" for reason in reasons]
 
 
 def show_bound(prediction: Prediction) -> str:
