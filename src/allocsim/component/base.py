@@ -87,7 +87,7 @@ class Component:
                 address = np.frombuffer(backing, np.uint8, 1).ctypes.data
                 self._record[f"at_{name}"], self._record[f"len_{name}"] = address, n
             case Array():
-                setattr(self, name, memoryview(self._record[name][0]))
+                setattr(self, name, _words(self._record[name][0].data, declaration.dtype))
             case Part():
                 given = declaration.params | values.pop(name, {})
                 self._place_parts(name, declaration, given)
@@ -241,6 +241,7 @@ def _inherited(cls: type, what: str) -> dict[str, Any]:
     return merged
 
 
-def _words(backing: mmap.mmap, dtype: str) -> memoryview:
+def _words(memory: mmap.mmap | memoryview, dtype: str) -> memoryview:
+    """A view of one element type; NumPy and `cast` call 64-bit integers by different names."""
     format: Any = {"i8": "q", "i4": "i", "u1": "B", "i1": "b"}[dtype]
-    return memoryview(backing).cast(format)
+    return memoryview(memory).cast("B").cast(format)

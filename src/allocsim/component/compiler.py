@@ -37,7 +37,7 @@ from allocsim.cbuild import cache_dir
 from allocsim.component import native
 from allocsim.component.base import Component, stored_name
 from allocsim.component.fields import Array, Part, Parts, PerThread, Pool, Ref
-from allocsim.component.method_compiler import MethodCompiler, set_environments
+from allocsim.component.method_compiler import MethodCompiler, Refused, set_environments
 from allocsim.component.source import compilable, key
 from allocsim.errors import AllocsimError
 
@@ -201,7 +201,7 @@ def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Call
                 warnings.simplefilter("ignore")
                 module.entry.compile(signature)
                 set_environments(module.entry, signature)
-        except numba.errors.NumbaError as error:
+        except (numba.errors.NumbaError, Refused) as error:
             _refused[cls] = NotCompilable(_explain(cls, str(error)))
             raise _refused[cls] from None
         _entries[cls, method, signature] = module.entry

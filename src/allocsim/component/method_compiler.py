@@ -13,6 +13,7 @@ from typing import Any
 
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 
 class _NoEnvironment:
@@ -24,6 +25,14 @@ class _NoEnvironment:
 
 class MethodLibrary(JITCodeLibrary):
     """The code of one method, to be linked into others; there is nothing in it to run."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Methods that are not marked @inline stay calls: left to itself, LLVM copies the small
+        ones into each other until the module no longer fits into memory."""
+        for function in ir_module.functions:
+            if function.blocks and "alwaysinline" not in function.attributes:
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
 
     def _optimize_final_module(self) -> None:
         """Left to the entry point's library, which sees all methods at once."""
@@ -42,6 +51,14 @@ class MethodLibrary(JITCodeLibrary):
         return _NoEnvironment()
 
 
+class Refused(Exception):
+    """Numba cannot compile a method.
+
+    Deliberately none of numba's own errors: those make it try every call on the way out again with
+    its literal arguments, which doubles the work at each level of a deep tree.
+    """
+
+
 class MethodCompiler(Compiler):
     """Numba's compiler, with a library that stays intermediate code."""
 
@@ -50,6 +67,16 @@ class MethodCompiler(Compiler):
         if self.state.library is None:
             self.state.library = MethodLibrary(target.codegen(), "method")
             self.state.library.enable_object_caching()
+
+    def compile_extra(self, func: Any) -> Any:
+        try:
+            return super().compile_extra(func)
+        except NumbaError as error:
+            raise Refused(str(error)) from None
+        except UnsupportedBytecodeError as error:  # `with`, `try`: none of the above, and no line
+            code = func.__code__
+            where = f'File "{code.co_filename}", line {code.co_firstlineno}'
+            raise Refused(f"{error}\n{where}") from None
 
 
 def set_environments(entry: Any, signature: tuple) -> None:
