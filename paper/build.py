@@ -16,6 +16,7 @@ from typing import Any
 
 import typst
 from limitations import limitations
+from statements import contradicted
 
 from allocsim.errors import AllocsimError, InputError
 from allocsim.experiment.results import Results, read_results
@@ -42,7 +43,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=PAPER / "build")
     given = parser.parse_args()
     try:
-        print(build(given.results, given.claims, given.output))
+        pdf = build(given.results, given.claims, given.output)
+        check_statements(given.output)
+        print(pdf)
     except (AllocsimError, typst.TypstError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -68,6 +71,13 @@ def build(results: Path, claims: Path, output: Path) -> Path:
         str(output / "paper.typ"), output=str(pdf), root=str(output), ignore_system_fonts=True
     )
     return pdf
+
+
+def check_statements(output: Path) -> None:
+    """InputError when the paper in folder `output` says in words what its numbers contradict."""
+    numbers = json.loads((output / "data.json").read_text())["numbers"]
+    if wrong := list(contradicted(numbers)):
+        raise InputError("\n".join(["paper.typ no longer fits the results; it says", *wrong]))
 
 
 def read_claims(file: Path) -> dict[str, Any]:

@@ -149,3 +149,14 @@ def test_limitations_are_the_models_own_words(build: ModuleType) -> None:
     told = {each["of"]: each["text"] for each in limitations(["first_fit"])}
     assert told["FirstFit"] in " ".join((load_policy("first_fit").__doc__ or "").split())
     assert "NUMA" in told["Kernel"]
+
+
+def test_words_that_the_numbers_contradict_are_named(build: ModuleType, tmp_path: Path) -> None:
+    from statements import STATEMENTS
+
+    numbers = {key: value for pair in STATEMENTS.values() for value, key in enumerate(pair)}
+    (tmp_path / "data.json").write_text(json.dumps({"numbers": numbers}))
+    build.check_statements(tmp_path)
+    (tmp_path / "data.json").write_text(json.dumps({"numbers": dict.fromkeys(numbers, 1)}))
+    with pytest.raises(InputError, match="sqlite3 needs less CPU time under brk_only"):
+        build.check_statements(tmp_path)
