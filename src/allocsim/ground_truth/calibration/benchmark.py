@@ -10,6 +10,8 @@ SECTION = "section"
 DISPATCH = "dispatch"
 """The unknown of the loop that runs heap scripts: one step of it."""
 NULL_SCRIPT = "null_script"
+FROM_MODEL = "as the model counts"
+"""The events of a script that takes part in the fit."""
 
 _KNOWN = {e.name.lower() for e in Event} | {SECTION, DISPATCH}
 _FAULTS = {e.name.lower() for e in MINOR_FAULTS}
@@ -21,7 +23,8 @@ class Benchmark:
 
     body: its name in calibrate.c. pages: the size that it works on. events: what one repetition
     does, as in "munmap + 32 page_released"; nothing where the model has no events for it, so that
-    it stays out of the fit. what: for readers. A script's events come from the model of glibc.
+    it stays out of the fit. what: for readers. script: the calls that the body makes; `FROM_MODEL`
+    says that the model of glibc tells their events.
     """
 
     name: str
@@ -33,13 +36,15 @@ class Benchmark:
 
     def counts(self) -> dict[str, float]:
         """How often each event, and loop of our own, happens in one repetition."""
-        script = self.script
-        if script is None:
+        if self.script is None or self.events != FROM_MODEL:
             return parse_events(self.events)
-        dispatch = {DISPATCH: len(script.timed) / script.n_steps}
-        if self.name == NULL_SCRIPT:
-            return dispatch
-        return {e.name.lower(): n for e, n in script.model_counts().items()} | dispatch
+        counts = {e.name.lower(): n for e, n in self.script.model_counts().items()}
+        return counts | {DISPATCH: self.dispatches}
+
+    @property
+    def dispatches(self) -> float:
+        """Calls that the loop makes for one repetition: a step of the script."""
+        return len(self.script.timed) / self.script.n_steps if self.script else 0.0
 
 
 def parse_events(text: str) -> dict[str, float]:

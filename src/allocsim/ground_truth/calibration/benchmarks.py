@@ -1,7 +1,14 @@
 """The list of what is measured, each with the events that the cost model sees in it."""
 
 from allocsim.ground_truth.calibration import heap_scripts as heap
-from allocsim.ground_truth.calibration.benchmark import NULL_SCRIPT, SECTION, Benchmark, size_of
+from allocsim.ground_truth.calibration.benchmark import (
+    DISPATCH,
+    FROM_MODEL,
+    NULL_SCRIPT,
+    SECTION,
+    Benchmark,
+    size_of,
+)
 
 _FAULT = "write_fault + page_zeroed"
 
@@ -29,12 +36,13 @@ def _releases() -> list[Benchmark]:
         ("madvise_written", "dontneed_written", "madvise", released, "MADV_DONTNEED of {size}"),
         ("mremap_moving", "mremap_moving", "mremap", "{call} + {n} page_moved", "move of {size}"),
     )
+    sizes = {"munmap_written": (1, 8, 32, 256)}
     sized = [
         Benchmark(
             f"{name}_{n}", body, n, events.format(call=call, n=n), what.format(size=size_of(n))
         )
         for name, body, call, events, what in kinds
-        for n in (32, 256)
+        for n in sizes.get(name, (32, 256))
     ]
     events = released.format(call="brk_shrink", n=33)
     what = "brk: 132 KiB less, written"
@@ -42,20 +50,33 @@ def _releases() -> list[Benchmark]:
 
 
 def _mappings() -> list[Benchmark]:
+    """mmap and munmap.
+
+    munmap of an untouched area has no page table to clear and free. An allocator's areas are never
+    untouched: it writes a header. So only areas with written pages tell the fit what munmap costs.
+    """
     found = []
     for n in (1, 32, 256, 16384):
         size = size_of(n)
         found += [
             Benchmark(f"mmap_{n}", "map_many", n, "mmap", f"mmap of {size}, next to others"),
-            Benchmark(f"munmap_{n}", "unmap_many", n, "munmap", f"munmap of {size}, untouched"),
+            Benchmark(f"munmap_{n}", "unmap_many", n, "", f"munmap of {size}, untouched"),
         ]
-    for n in (1, 32):
-        what = f"mmap and munmap of {size_of(n)}, untouched"
-        found.append(Benchmark(f"mmap_munmap_{n}", "map_unmap", n, "mmap + munmap", what))
-    n = 49  # what malloc maps for 200 kB
-    events = f"mmap + munmap + {n} write_fault + {n} page_zeroed + {n} page_released"
-    what = f"mmap, a word in each page, munmap of {size_of(n)}"
-    return [*found, Benchmark(f"mmap_write_munmap_{n}", "map_write_unmap", n, events, what)]
+    what = "mmap and munmap of 128 KiB, untouched"
+    return [*found, Benchmark("mmap_munmap", "map_unmap", 32, "", what), *_mapped_lives()]
+
+
+def _mapped_lives() -> list[Benchmark]:
+    """Areas from mmap to munmap; malloc of 200 kB maps 49 pages."""
+    events = "mmap + munmap + {n} write_fault + {n} page_zeroed + {n} page_released"
+    what = "mmap, a word in each page, munmap of {size}"
+    return [
+        Benchmark(
+            f"mmap_write_munmap_{n}", "map_write_unmap", n, events.format(n=n),
+            what.format(size=size_of(n)),
+        )
+        for n in (1, 8, 49)
+    ]  # fmt: skip
 
 
 _WRITTEN_ALL = f"{_FAULT} + 4096 byte_written"
@@ -64,7 +85,7 @@ _COPIED = "copy_fault + page_zeroed"
 FAULTS = [
     *(
         Benchmark(f"fault_{n}", "fault_fresh", n, _FAULT, f"a fault in fresh {size_of(n)}")
-        for n in (32, 256, 4096, 16384)
+        for n in (1, 32, 256, 4096, 16384)
     ),
     Benchmark("fault_random", "fault_random", 16384, _FAULT, "a fault in 64 MiB, random order"),
     Benchmark("fault_again", "fault_again", 256, _FAULT, "a fault on a page just given back"),
@@ -107,25 +128,44 @@ HUGE_PAGES = [
 ]
 
 
-def _allocator() -> list[Benchmark]:
-    churn = heap.churn(512, 1000)
+def _regular_paths() -> list[Benchmark]:
+    """Single paths of malloc, repeated until the processor predicts every branch and address.
+
+    They tell what a path takes at best, and stay out of the fit: programs are less regular.
+    """
     scripts = {
         "thread_cache_pair": (heap.pair(64, {}), "malloc and free, thread cache"),
         "fastbin_pair": (heap.pair(64, heap.NO_CACHE), "malloc and free, fast bin"),
         "small_bin_hit": (heap.small_bin_hits(), "malloc from a small bin"),
+        "merging_free": (heap.merging_frees(), "free that merges with the hole before"),
+        "consolidation": (heap.consolidation(), "emptying a chunk from a fast bin"),
+    }
+    return [Benchmark(n, "script", 1, "", what, script) for n, (script, what) in scripts.items()]
+
+
+def _irregular_paths() -> list[Benchmark]:
+    """Sizes and blocks at random: they tell the fit what the allocator's work costs in programs."""
+    scripts = {
         "sort_small": (heap.sorting(heap.SMALL_SIZES), "sorting a chunk into a small bin"),
         "sort_large": (heap.sorting(heap.LARGE_SIZES), "sorting a chunk into large bins"),
         "large_bin_fit": (heap.large_bin_fits(), "best fit in a large bin, the rest split off"),
-        "merging_free": (heap.merging_frees(), "free that merges with the hole before"),
-        "consolidation": (heap.consolidation(), "emptying a chunk from a fast bin"),
-        "churn_512": (churn, "a call in a churn of sizes up to 512"),
-        "churn_16_kib": (heap.churn(16_384, 4000), "a call in a churn of sizes up to 16 KiB"),
-    }  # fmt: skip
-    null = Benchmark(NULL_SCRIPT, NULL_SCRIPT, 1, "", "the loop that runs heap scripts", churn)
-    return [null, *(Benchmark(n, "script", 1, "", what, s) for n, (s, what) in scripts.items())]
+    }
+    for largest, n in heap.CHURNS:
+        what = f"a call in a churn of {n} blocks, sizes up to {largest}"
+        scripts[f"churn_{largest}_{n}"] = (heap.churn(largest, n), what)
+    return [Benchmark(n, "script", 1, FROM_MODEL, what, s) for n, (s, what) in scripts.items()]
+
+
+def _loop() -> Benchmark:
+    """Null functions instead of malloc and free."""
+    churn = heap.churn(*heap.CHURNS[0])
+    return Benchmark(
+        NULL_SCRIPT, NULL_SCRIPT, 1, DISPATCH, "the loop that runs heap scripts", churn
+    )
 
 
 def all_benchmarks(huge_pages: bool) -> list[Benchmark]:
     """Everything that one thread measures; with huge pages where the machine allows them."""
     kernel = [CLOCK, *SYSTEM_CALLS, *_releases(), *_mappings(), *FAULTS, *_bytes(), LOCK]
-    return [*kernel, *_allocator(), *(HUGE_PAGES if huge_pages else [])]
+    allocator = [_loop(), *_regular_paths(), *_irregular_paths()]
+    return [*kernel, *allocator, *(HUGE_PAGES if huge_pages else [])]

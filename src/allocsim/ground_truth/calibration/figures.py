@@ -74,7 +74,7 @@ def figures(
     own = (SECTION, DISPATCH)
     return Calibration(
         costs={name: e for name, e in fitted.unknowns.items() if name not in own},
-        steps={b.name: _step(b, counts, found, fitted, rng) for b in benchmarks},
+        steps={b.name: _step(b, found, fitted, rng) for b in benchmarks},
         threads=threads,
         contention=contention.figures(
             threads,
@@ -104,7 +104,7 @@ def fault_mismatches(counts: Counts, found: Measurements) -> list[str]:
 
 
 def _step(
-    benchmark: Benchmark, counts: Counts, found: Measurements, fitted: Fit, rng: np.random.Generator
+    benchmark: Benchmark, found: Measurements, fitted: Fit, rng: np.random.Generator
 ) -> StepFigure:
     """The benchmark without the time that measuring it took."""
     name = benchmark.name
@@ -113,7 +113,7 @@ def _step(
     if name != SECTION:
         own += found.sections(name) * units[SECTION].ns
     if name != NULL_SCRIPT:
-        own += counts.get(name, {}).get(DISPATCH, 0.0) * units[DISPATCH].ns
+        own += benchmark.dispatches * units[DISPATCH].ns
     measured = median_estimate(np.maximum(found.cpu_ns(name) - own, 0.0), rng)
     predicted = fitted.predicted_ns.get(name)
     return StepFigure(

@@ -98,6 +98,11 @@ def _shuffled(n: int) -> list[int]:
 
 SMALL_SIZES = [256 + 16 * (i % 32) for i in range(4000)]
 LARGE_SIZES = [12_288 + 16 * i for i in range(1000)]
+CHURNS = (
+    (512, 1000), (128, 4000), (256, 100), (1024, 100),
+    (4096, 500), (4096, 4000), (16_384, 300), (16_384, 4000), (65_536, 100),
+)  # fmt: skip
+"""Largest size and number of blocks of churns, as various as programs are."""
 _SORTING = 1 << 20
 """No chunk is free for a request of this size: all unsorted ones are put into their bins."""
 
@@ -149,7 +154,7 @@ def churn(largest: int, n_slots: int) -> HeapScript:
     """free and malloc in random slots, of log-uniform sizes. A step is a call; defaults."""
     rng = np.random.default_rng(_SEED)
     calls = _take(range(n_slots), 64)
-    for slot in rng.integers(n_slots, size=12_000).tolist():
+    for slot in rng.integers(n_slots, size=8_000).tolist():
         size = int(16 * (largest / 16) ** rng.random())
         calls += [(Op.FREE, slot, 0), (Op.MALLOC, slot, size)]
     half = len(calls) // 2 & -2
