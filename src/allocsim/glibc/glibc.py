@@ -2,31 +2,22 @@
 
 from dataclasses import replace
 
-from allocsim.component import Part, Parts, PerThread, inline
-from allocsim.glibc.arena import Arena
+from allocsim.component import inline
+from allocsim.glibc.arenas import Arenas
 from allocsim.glibc.chunks import (
     FLAGS,
     HEADER_BYTES,
-    IN_OTHER_ARENA,
     IS_MAPPED,
     SIZE,
     SMALLEST_CHUNK_BYTES,
     cache_index,
     chunk_bytes,
 )
-from allocsim.glibc.heaps import HEAP_BYTES, Heaps
-from allocsim.glibc.mapped_chunks import MappedChunks
-from allocsim.glibc.tcache import STRUCTURE_BYTES, ThreadCache
-
-MAX_ARENAS = 129
+from allocsim.glibc.tcache import NO_ARENA, STRUCTURE_BYTES
 
 
-class Glibc(MappedChunks):
+class Glibc(Arenas):
     """glibc 2.36's malloc."""
-
-    tcache = PerThread(ThreadCache)
-    arenas = Parts(Arena, n=MAX_ARENAS)
-    heaps = Part(Heaps)
 
     # ---- the thread cache
     @inline
@@ -87,7 +78,16 @@ class Glibc(MappedChunks):
 
     def allocate(self, request):
         """A block from the thread's arena, or from another where that has no memory; or 0."""
-        return self.arenas[0].allocate(chunk_bytes(request), request)
+        need = chunk_bytes(request)
+        number = self.own_arena(request)
+        if number == NO_ARENA:
+            return self.map_chunk(need)
+        block = self.arenas[number].allocate(need, request)
+        if block == 0:
+            number = self.other_arena(request, number)
+            if number != NO_ARENA:
+                block = self.arenas[number].allocate(need, request)
+        return block
 
     def free_uncached(self, address, word):
         """Free a mapped block, one too large for the thread cache, or in a thread's first call."""
@@ -104,10 +104,6 @@ class Glibc(MappedChunks):
         chunk = address - HEADER_BYTES
         self.arenas[self.arena_of(chunk, word)].release(chunk, word & ~FLAGS)
 
-    def arena_of(self, chunk, word):
-        """The number of a chunk's arena, which its heap knows."""
-        return self.kernel.load(chunk & -HEAP_BYTES) if word & IN_OTHER_ARENA else 0
-
     def after_large_free(self, arena):
         """A free made a large free chunk: empty the fast bins, and trim the top."""
         if arena.has_fast:
@@ -120,10 +116,17 @@ class Glibc(MappedChunks):
     # ---- the relatives
     def calloc(self, size):
         self.start_cache()
-        arena = self.arenas[0]
+        number = self.own_arena(size)
+        if number == NO_ARENA:
+            return self.map_chunk(chunk_bytes(size))
+        arena = self.arenas[number]
         old_top = arena.top
         old_top_bytes = arena.fresh_from()
         block = arena.allocate(chunk_bytes(size), size)
+        if block == 0:
+            number = self.other_arena(size, number)
+            if number != NO_ARENA:
+                block = self.arenas[number].allocate(chunk_bytes(size), size)
         if block != 0:
             self.clear(block, size, old_top, old_top_bytes)
         return block
@@ -149,7 +152,13 @@ class Glibc(MappedChunks):
             return self.realloc_mapped(chunk, word & ~FLAGS, need, size)
         self.start_cache()
         arena = self.arenas[self.arena_of(chunk, word)]
-        return arena.resize(chunk, word & ~FLAGS, need)
+        block = arena.resize(chunk, word & ~FLAGS, need)
+        if block == 0 and self.threaded:
+            block = self.malloc(size)
+            if block != 0:
+                self.kernel.copy(block, address, (word & ~FLAGS) - SIZE)
+                arena.free_chunk(chunk, word & ~FLAGS)
+        return block
 
     def realloc_mapped(self, chunk, old, need, size):
         moved = self.remap_chunk(chunk, old, need)
@@ -167,7 +176,32 @@ class Glibc(MappedChunks):
         if alignment <= HEADER_BYTES:
             return self.malloc(size)
         alignment = max(alignment, SMALLEST_CHUNK_BYTES)
-        return self.arenas[0].allocate_aligned(alignment, chunk_bytes(size))
+        need = chunk_bytes(size)
+        number = self.own_arena(size + alignment + SMALLEST_CHUNK_BYTES)
+        if number == NO_ARENA:
+            return 0
+        block = self.arenas[number].allocate_aligned(alignment, need)
+        if block == 0:
+            number = self.other_arena(size, number)
+            if number != NO_ARENA:
+                block = self.arenas[number].allocate_aligned(alignment, need)
+        return block
+
+    def thread_exit(self):
+        """Free what the thread cache holds and the cache itself, and leave the arena."""
+        cache = self.tcache
+        structure = cache.structure
+        cache.structure = 0
+        cache.ended = 1
+        index = 0
+        while index < self.cache_classes:
+            while cache.counts[index] > 0:
+                block = cache.take(index)
+                self.free_uncached(block, self.kernel.load(block - SIZE))
+            index += 1
+        if structure != 0:
+            self.free_uncached(structure, self.kernel.load(structure - SIZE))
+        self.leave_arena()
 
     def usable_size(self, address):
         word = self.kernel.load(address - SIZE)
