@@ -41,7 +41,9 @@ from allocsim.component.method_compiler import MethodCompiler, Refused, set_envi
 from allocsim.component.source import compilable, key
 from allocsim.errors import AllocsimError
 
-_CALLED = {"boundscheck": True, "pipeline_class": MethodCompiler}
+# "forceinline" is given either way: numba passes a caller's on to what it calls, which would inline
+# the whole tree below an inlined method.
+_CALLED = {"boundscheck": True, "forceinline": False, "pipeline_class": MethodCompiler}
 _INLINE = _CALLED | {"forceinline": True}
 
 native.register()
