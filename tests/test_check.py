@@ -263,6 +263,18 @@ def test_an_expectation_must_be_explained_and_hold(name, reason, said):
     assert said in detail
 
 
+def test_a_loop_that_does_not_end_is_a_failure(monkeypatch):
+    class Endless(Stack):
+        def free(self, address):
+            while address != 0:
+                address |= 1
+
+    monkeypatch.setattr("allocsim.check.conformance.PATIENCE_S", 0.5)
+    outcome, detail = outcomes(Endless)["runs"]
+    assert outcome is Outcome.FAILED
+    assert "does not end" in detail
+
+
 def test_the_command_tells_by_its_exit_code(capsys, tmp_path):
     assert command("best_fit", compiles=False) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "15 checks, 0 failed"

@@ -5,7 +5,10 @@ A policy that is known to fail a check says so, with the reason:
     expected_failures = {"survives exhaustion": "research code: it assumes endless memory"}
 """
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -18,7 +21,7 @@ from allocsim.check.referee import refereed
 from allocsim.component import Component, Pool
 from allocsim.driver import Driver, driver_for
 from allocsim.engine import Result, simulate
-from allocsim.errors import AllocsimError
+from allocsim.errors import AllocsimError, SimulationError
 from allocsim.kernel import Kernel
 from allocsim.policy import Kind, Policy, Ranges
 from allocsim.trace import Trace
@@ -32,6 +35,7 @@ RULES = (
     "contents survive",
     "realloc keeps contents",
 )
+PATIENCE_S = 120.0  # an interpreted run takes a second or two
 LITTLE_MEMORY = {"limit_data_bytes": 1 << 20, "limit_as_bytes": 8 << 20}
 
 
@@ -67,12 +71,32 @@ class _Trial:
     ) -> tuple[Result, np.ndarray]:  # fmt: skip
         """The result of a run, and the address that every op returned."""
         batches: list[np.ndarray] = []
-        result = simulate(
-            trace, self.policy, parameters=self.parameters, mode=mode, kernel_options=limits,
-            make_driver=make_driver, samples=2, walks=2,
-            on_ops=lambda addresses, faults: batches.append(np.stack([addresses, faults])),
-        )  # fmt: skip
+        with _ends(mode):
+            result = simulate(
+                trace, self.policy, parameters=self.parameters, mode=mode, kernel_options=limits,
+                make_driver=make_driver, samples=2, walks=2,
+                on_ops=lambda addresses, faults: batches.append(np.stack([addresses, faults])),
+            )  # fmt: skip
         return result, np.concatenate(batches, axis=1)
+
+
+@contextmanager
+def _ends(mode: str) -> Iterator[None]:
+    """Interpreted loops have no budget of rounds: what runs too long is taken for endless."""
+
+    def stop(*_: Any) -> None:
+        raise SimulationError(f"no end after {PATIENCE_S} s: a loop that does not end?")
+
+    if mode == "compiled" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def check_policy(
