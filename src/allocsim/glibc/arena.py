@@ -3,11 +3,19 @@
 from allocsim.glibc.chunks import (
     FLAGS,
     HEADER_BYTES,
+    N_BINS,
+    PAGE_MASK,
+    PREVIOUS,
     PREVIOUS_IN_USE,
     SIZE,
     SMALLEST_CHUNK_BYTES,
+    UNSORTED,
+    large_bin,
 )
+from allocsim.glibc.heaps import DONTNEED
 from allocsim.glibc.mapped_heap import MappedHeap
+
+LARGE_HEADER_BYTES = 48  # what a free chunk may hold at its start
 
 
 class Arena(MappedHeap):
@@ -43,6 +51,28 @@ class Arena(MappedHeap):
             if block != 0:
                 return block
         return self.split_top(need)
+
+    def release_pages(self):
+        """Let the kernel drop the whole pages inside of free chunks; 1 if there were any, else 0."""
+        released = 0
+        index = UNSORTED
+        while index < N_BINS:
+            if index == UNSORTED or index >= large_bin(PAGE_MASK + 1):
+                released |= self.release_pages_of(index)
+            index += 1
+        return released
+
+    def release_pages_of(self, index):
+        released = 0
+        chunk = self.heads[2 * index + 1]
+        while chunk != index:
+            start = (chunk + LARGE_HEADER_BYTES + PAGE_MASK) & ~PAGE_MASK
+            length = (chunk + self.size_of(chunk) - start) & ~PAGE_MASK
+            if length > 0:
+                self.kernel.madvise(start, length, DONTNEED)
+                released = 1
+            chunk = self.load(chunk + PREVIOUS)
+        return released
 
     # ---- realloc
     def resize(self, chunk, size, need):

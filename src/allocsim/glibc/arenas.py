@@ -1,6 +1,6 @@
 """Which arena serves a thread: creating, sharing and handing them on."""
 
-from allocsim.component import Part, Parts, PerThread
+from allocsim.component import Part, Parts, PerThread, Pool
 from allocsim.glibc.arena import Arena
 from allocsim.glibc.chunks import IN_OTHER_ARENA
 from allocsim.glibc.heaps import DESCRIPTION_BYTES, HEAP_BYTES, Heaps
@@ -30,6 +30,8 @@ class Arenas(MappedChunks):
     n_arenas = 1
     arena_limit = 0  # 0: not known yet
     next_to_share = 0
+    regions = Pool("i8", 1 << 20)  # where the main arena's pieces of memory start, for walk()
+    n_regions = 0
     free_arena = NO_ARENA  # first of those whose threads have all ended
 
     def start_threads(self, n, with_stacks=1):
@@ -51,6 +53,11 @@ class Arenas(MappedChunks):
             self.threaded = 1
             i += 1
         self.thread = thread
+
+    def note_region(self, start):
+        """The main arena's top continues in a new piece of memory."""
+        self.regions[self.n_regions] = start
+        self.n_regions += 1
 
     def arena_of(self, chunk, word):
         """The number of a chunk's arena, which its heap knows."""

@@ -78,6 +78,7 @@ class BrkHeap(FreeChunks):
         elif end == NO_ADDRESS:
             end = self.kernel.sbrk(0)
         self.top = first
+        self.policy.note_region(first)
         self.set_size(first, (end - first + correction) | PREVIOUS_IN_USE)
         self.system_bytes += correction
         if old_bytes > 0:

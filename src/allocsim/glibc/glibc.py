@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from allocsim.component import inline
-from allocsim.glibc.arenas import Arenas
+from allocsim.glibc.accounts import Accounts
 from allocsim.glibc.chunks import (
     FLAGS,
     HEADER_BYTES,
@@ -16,7 +16,7 @@ from allocsim.glibc.chunks import (
 from allocsim.glibc.tcache import NO_ARENA, STRUCTURE_BYTES
 
 
-class Glibc(Arenas):
+class Glibc(Accounts):
     """glibc 2.36's malloc."""
 
     # ---- the thread cache
@@ -206,6 +206,20 @@ class Glibc(Arenas):
     def usable_size(self, address):
         word = self.kernel.load(address - SIZE)
         return (word & ~FLAGS) - (HEADER_BYTES if word & IS_MAPPED else SIZE)
+
+    def malloc_trim(self, pad):
+        """Give all whole free pages back but for `pad` bytes of the top; 1 if there were any."""
+        number = 0
+        released = 0
+        while True:
+            arena = self.arenas[number]
+            arena.consolidate()
+            released |= arena.release_pages()
+            if number == 0:
+                released |= arena.shrink_by_brk(pad)
+            number = arena.after
+            if number == 0:
+                return released
 
     # ---- perturb
     def fill_allocated(self, block, size):

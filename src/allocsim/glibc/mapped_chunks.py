@@ -1,7 +1,9 @@
 """Chunks with a mapping of their own, and the threshold that adapts to them."""
 
+from allocsim.component import Pool
 from allocsim.glibc.chunks import FLAGS, HEADER_BYTES, IS_MAPPED, PAGE_MASK, SIZE
 from allocsim.glibc.tunables import Tunables
+from allocsim.kernel.memory import PAGE_SHIFT, SPAN_BYTES
 
 LARGEST_ADAPTED_BYTES = 32 << 20
 ADVICE_HUGE_PAGES = 14
@@ -16,6 +18,23 @@ class MappedChunks(Tunables):
 
     n_mapped = 0
     mapped_chunk_bytes = 0
+    listed = Pool("i8", 1 << 27)  # all mapped chunks in no order, for walk()
+    place_of = Pool("i4", SPAN_BYTES >> PAGE_SHIFT)  # by page of the block: where it is listed
+    n_listed = 0
+
+    def list_chunk(self, chunk):
+        """Enter a mapped chunk into the list that walk() goes through."""
+        self.place_of[self.kernel.offset(chunk + HEADER_BYTES) >> PAGE_SHIFT] = self.n_listed
+        self.listed[self.n_listed] = chunk
+        self.n_listed += 1
+
+    def unlist_chunk(self, chunk):
+        """Take a mapped chunk out of the list; the last one moves to its place."""
+        place = self.place_of[self.kernel.offset(chunk + HEADER_BYTES) >> PAGE_SHIFT]
+        self.n_listed -= 1
+        last = self.listed[self.n_listed]
+        self.listed[place] = last
+        self.place_of[self.kernel.offset(last + HEADER_BYTES) >> PAGE_SHIFT] = place
 
     def is_mapped(self, chunk):
         return self.kernel.load(chunk + SIZE) & IS_MAPPED != 0
@@ -31,11 +50,13 @@ class MappedChunks(Tunables):
         self.kernel.store(chunk + SIZE, length | IS_MAPPED)
         self.n_mapped += 1
         self.mapped_chunk_bytes += length
+        self.list_chunk(chunk)
         return chunk + HEADER_BYTES
 
     def unmap_chunk(self, chunk):
         size = self.kernel.load(chunk + SIZE) & ~FLAGS
         lead = self.kernel.load(chunk)
+        self.unlist_chunk(chunk)
         self.n_mapped -= 1
         self.mapped_chunk_bytes -= lead + size
         self.kernel.munmap(chunk - lead, lead + size)
@@ -59,6 +80,9 @@ class MappedChunks(Tunables):
         self.advise_huge_pages(start, length)
         self.kernel.store(start + lead + SIZE, (length - lead) | IS_MAPPED)
         self.mapped_chunk_bytes += length - old_length
+        if start != chunk - lead:
+            self.unlist_chunk(chunk)
+            self.list_chunk(start + lead)
         return start + lead
 
     def align_mapped(self, chunk, alignment):
@@ -72,6 +96,8 @@ class MappedChunks(Tunables):
         size = self.kernel.load(chunk + SIZE) & ~FLAGS
         self.kernel.store(chunk + lead, self.kernel.load(chunk) + lead)
         self.kernel.store(chunk + lead + SIZE, (size - lead) | IS_MAPPED)
+        self.unlist_chunk(chunk)
+        self.list_chunk(chunk + lead)
         return block + lead
 
     def advise_huge_pages(self, address, size):
