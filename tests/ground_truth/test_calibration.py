@@ -25,7 +25,14 @@ from allocsim.ground_truth.calibration.contention import contests, figures, thre
 from allocsim.ground_truth.calibration.figures import StepFigure, fault_mismatches
 from allocsim.ground_truth.calibration.fit import Estimate, fit, solve
 from allocsim.ground_truth.calibration.heap_scripts import NO_CACHE, consolidation, pair, sorting
-from allocsim.ground_truth.calibration.measure import Bench, Effort, Measurements, Slice, measure
+from allocsim.ground_truth.calibration.measure import (
+    SOURCE,
+    Bench,
+    Effort,
+    Measurements,
+    Slice,
+    measure,
+)
 from allocsim.ground_truth.calibration.noise import NOISE_LIMIT, noise
 from allocsim.kernel.costs import CostTable, Event
 
@@ -133,7 +140,7 @@ def test_every_event_that_can_be_measured_is_in_some_benchmark():
 def test_names_are_unique_and_every_body_is_in_the_program():
     benchmarks = all_benchmarks(True)
     assert len({b.name for b in benchmarks}) == len(benchmarks)
-    source = command.Path(command.__file__).with_name("calibrate.c").read_text()
+    source = SOURCE.read_text()
     bodies = {b.body for b in benchmarks if b.script is None}
     assert [body for body in bodies if f"NAMED({body})" not in source] == []
 
