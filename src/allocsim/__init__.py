@@ -28,7 +28,7 @@ _EXPORTS = {
     "Policy": "allocsim.policy",
     "load_policy": "allocsim.policy",
 }
-__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_EXPORTS)]
 
 
 def __getattr__(name: str) -> Any:

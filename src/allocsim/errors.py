@@ -7,15 +7,15 @@ AllocsimError
 
 
 class AllocsimError(Exception):
-    """Base of every error whose message is meant for the user; the command line shows no traceback."""
+    """Base of every error that is meant for the user: the command line shows no traceback."""
 
 
 class InputError(AllocsimError):
-    """The input is wrong: the message names file, line or row, what is wrong and what would be right."""
+    """Wrong input: the message names file, line or row, what is wrong and what would be right."""
 
 
 class SimulationError(AllocsimError):
-    """A simulated access or system call that would kill a real program, or a policy that misbehaves.
+    """A simulated access or call that would kill a real program, or a policy that misbehaves.
 
     Raised with plain arguments, because compiled code cannot format text: strings and integers,
     which are shown joined, integers as hexadecimal addresses.

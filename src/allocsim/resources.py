@@ -1,4 +1,4 @@
-"""Finds the policies, workloads and experiments that ship with allocsim, wherever it is installed."""
+"""Finds the policies, workloads and experiments that ship with allocsim, wherever it lies."""
 
 from pathlib import Path
 
