@@ -1,0 +1,208 @@
+"""Compares the glibc model with the real glibc, op by op: equal, or the first difference.
+
+    verdict = verify(open_trace("trace.parquet"), {"mmap_threshold": 65536})
+    print(verdict)
+
+Compared are every address, every system call with arguments and result, every op's minor faults,
+and, at the end, the heap's resident pages, the break and mallinfo2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from allocsim.driver import Driver, driver_for
+from allocsim.errors import SimulationError
+from allocsim.glibc import Glibc
+from allocsim.ground_truth.replay import replay
+from allocsim.ground_truth.results import PAGE_BYTES, SYSCALL_NAMES, GroundTruth, Syscalls
+from allocsim.kernel import Layout
+from allocsim.kernel.kernel import LOG_COLUMNS
+from allocsim.policy import Policy
+from allocsim.trace import Op, Trace, TraceSource
+
+MODELLED_VERSION = "2.36"
+CONTEXT_OPS = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether model and reality are equal; if not, where they first differ.
+
+    what: "" if equal, else address, minor_faults, syscalls, heap_resident_pages, end_brk or
+    mallinfo2. op: the first op that differs, or -1. real, model: both values in words. context: the
+    ops up to that one, a line each.
+    """
+
+    ops: int
+    syscalls: int
+    what: str = ""
+    op: int = -1
+    real: str = ""
+    model: str = ""
+    context: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def equal(self) -> bool:
+        return not self.what
+
+    def __str__(self) -> str:
+        if self.equal:
+            return f"equal: {self.ops} ops, {self.syscalls} system calls"
+        where = f" at op {self.op}" if self.op >= 0 else ""
+        lines = [f"{self.what} differs{where}", f"  real:  {self.real}", f"  model: {self.model}"]
+        return "\n".join([*lines, *(f"    {line}" for line in self.context)])
+
+
+@dataclass(frozen=True, eq=False)
+class Modelled:
+    """What the model did, in the same terms as `GroundTruth`."""
+
+    address: np.ndarray
+    minor_faults: np.ndarray
+    syscalls: list[tuple]
+    driver: Driver
+
+    @property
+    def end_brk(self) -> int:
+        return self.driver.policy.kernel.break_
+
+    def heap_resident_pages(self) -> int:
+        """Resident pages between the heap's start and the break."""
+        kernel = self.driver.policy.kernel
+        start = kernel.start_brk & -PAGE_BYTES
+        end = (kernel.break_ + PAGE_BYTES - 1) & -PAGE_BYTES
+        return kernel.resident_in(start, end - start)
+
+
+def verify(
+    source: TraceSource,
+    parameters: Mapping[str, int] | None = None,
+    *,
+    policy: type[Policy] = Glibc,
+    compiled: bool = True,
+) -> Verdict:
+    """Run `source` on the machine's glibc and on the model with the same tunables, and compare.
+
+    `parameters` are the policy's; those that are no tunable (`cpus`) only concern the model. Raises
+    ReplayError or InputError where the real library cannot be run or is of another version.
+    """
+    chosen = dict(parameters or {})
+    trace = Trace.concatenate(source.batches())
+    truth = replay(trace, {k: v for k, v in chosen.items() if k != "cpus"})
+    chosen.setdefault("cpus", truth.cpus)
+    return compared(trace, truth, modelled(trace, chosen, policy=policy, compiled=compiled))
+
+
+def modelled(
+    trace: Trace, parameters: Mapping[str, int], *, policy: type[Policy], compiled: bool
+) -> Modelled:
+    """Run the model in the address space that the replayer starts with.
+
+    All costs are 0: threads run in lock-step, so no lock is ever waited for.
+    """
+    driver = driver_for(policy, **parameters)
+    kernel = driver.policy.kernel
+    kernel.lay_out(Layout.from_maps(*start_of_replays()))
+    for event in range(len(kernel.costs.unit_ps)):
+        kernel.costs.unit_ps[event] = 0
+    kernel.op, kernel.logging = -1, 1
+    if trace.n_threads > 1:
+        driver.policy.start_threads(trace.n_threads)
+    address, faults = np.zeros((2, len(trace)), np.int64)
+    columns = list(trace.columns().values())[:8]
+    none = np.empty(0, np.int64)
+    try:
+        driver.run("drive", *columns, none, address, faults, 0, len(trace), compiled=compiled)
+    except SimulationError as error:
+        error.add_note(f"in op {driver.n_ops} of the trace")
+        raise
+    return Modelled(address, faults, _logged(kernel), driver)
+
+
+@cache
+def start_of_replays() -> tuple[str, int]:
+    """The replayer's mappings and break before it creates threads."""
+    nothing = replay(Trace.of(op=[Op.MARK], object=[-1], size=[0]), syscalls=False)
+    return nothing.start_maps, nothing.start_brk
+
+
+def compared(trace: Trace, truth: GroundTruth, model: Modelled) -> Verdict:
+    """The first difference in the order of ops: addresses, then faults, then system calls."""
+    real_calls = _as_tuples(truth.syscalls)
+    checks = (
+        ("address", truth.address, model.address),
+        ("minor_faults", truth.minor_faults, model.minor_faults),
+    )
+    sizes = {"ops": len(trace), "syscalls": len(real_calls)}
+    for what, real, simulated in checks:
+        differs = real.astype(np.int64) != simulated
+        if differs.any():
+            op = int(np.argmax(differs))
+            words = {"real": f"{int(real[op]):#x}", "model": f"{int(simulated[op]):#x}"}
+            return Verdict(**sizes, what=what, op=op, **words, context=_context(trace, truth, op))
+    if real_calls != model.syscalls:
+        return _differing_calls(trace, truth, real_calls, model.syscalls, sizes)
+    return _differing_end(truth, model, sizes)
+
+
+def _differing_calls(
+    trace: Trace, truth: GroundTruth, real: list, simulated: list, sizes: dict[str, int]
+) -> Verdict:
+    pairs = zip([*real, None], [*simulated, None], strict=False)
+    at, simulated_at = next((r, s) for r, s in pairs if r != s)
+    op = min(call[0] for call in (at, simulated_at) if call is not None)
+    words = {"real": _call_text(at), "model": _call_text(simulated_at)}
+    context = _context(trace, truth, op) if op >= 0 else ()
+    return Verdict(**sizes, what="syscalls", op=op, **words, context=context)
+
+
+def _differing_end(truth: GroundTruth, model: Modelled, sizes: dict[str, int]) -> Verdict:
+    """Compare what is left at the end."""
+    pairs = {
+        "heap_resident_pages": (truth.heap_resident_pages, model.heap_resident_pages()),
+        "end_brk": (truth.end_brk, model.end_brk),
+        "mallinfo2": (truth.mallinfo2, model.driver.policy.mallinfo2()),
+    }
+    for what, (real, simulated) in pairs.items():
+        if real != simulated:
+            return Verdict(**sizes, what=what, real=str(real), model=str(simulated))
+    return Verdict(**sizes)
+
+
+def _logged(kernel: object) -> list[tuple]:
+    """The model's system calls as (op, name, six arguments, result)."""
+    log, n = kernel.log, kernel.n_logged  # type: ignore[attr-defined]
+    rows = np.array(log[: n * LOG_COLUMNS], np.int64).reshape(-1, LOG_COLUMNS).tolist()
+    return [(row[0], SYSCALL_NAMES[row[1]], *row[2:]) for row in rows]
+
+
+def _as_tuples(calls: Syscalls | None) -> list[tuple]:
+    if calls is None:
+        return []
+    arguments = calls.arguments.astype(np.int64).tolist()
+    rows = zip(calls.op.tolist(), calls.name.tolist(), arguments, calls.result.tolist(), strict=True)
+    return [(op, name, *six, result) for op, name, six, result in rows]
+
+
+def _call_text(call: tuple | None) -> str:
+    if call is None:
+        return "no further system call"
+    op, name, *arguments, result = call
+    return f"op {op}: {name}({', '.join(map(hex, arguments))}) = {result:#x}"
+
+
+def _context(trace: Trace, truth: GroundTruth, op: int) -> tuple[str, ...]:
+    """The ops up to `op`, with what really happened."""
+    return tuple(_op_text(trace, truth, i) for i in range(max(0, op - CONTEXT_OPS), op + 1))
+
+
+def _op_text(trace: Trace, truth: GroundTruth, i: int) -> str:
+    name = Op(int(trace.op[i])).label
+    alignment = f" alignment {trace.alignment[i]}" if trace.alignment[i] else ""
+    return (
+        f"op {i}: thread {trace.thread[i]} {name} object {trace.object[i]} size {trace.size[i]}"
+        f"{alignment} -> {int(truth.address[i]):#x}, {truth.minor_faults[i]} faults"
+    )
