@@ -1,0 +1,65 @@
+"""A long search for differences between model and real glibc.
+
+usage: python tests/glibc/fuzz.py [--seeds 0:1000] [--minutes 10] [--ops 50000]
+
+Each seed is one trace with its tunables and threads. A difference is printed with its seed, and its
+trace, cut off behind the first difference, goes to tests/regressions.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from random import Random
+
+from random_traces import Program, random_tunables
+
+from allocsim.ground_truth.verify import Verdict, verify
+from allocsim.trace import Trace, write_trace
+from allocsim.trace.text import export_csv
+
+REGRESSIONS = Path(__file__).parent.parent / "regressions"
+THREADS = (1, 1, 1, 2, 4, 16)
+
+
+def drawn(seed: int, n_ops: int) -> tuple[Trace, dict[str, int]]:
+    """The trace and tunables of one seed."""
+    random = Random(seed)
+    n_threads, tunables = random.choice(THREADS), random_tunables(random)
+    return Program(random, n_threads).trace(n_ops), tunables
+
+
+def keep(seed: int, trace: Trace, tunables: dict[str, int], verdict: Verdict) -> Path:
+    """Store a failure as a regression test."""
+    path = REGRESSIONS / f"fuzz_{seed}.csv"
+    parquet = path.with_suffix(".parquet")
+    write_trace(trace[: verdict.op + 1] if verdict.op >= 0 else trace, parquet)
+    export_csv(str(parquet), str(path))
+    parquet.unlink()
+    path.with_suffix(".json").write_text(json.dumps(tunables) + "\n")
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", default="0:1000")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--ops", type=int, default=50_000)
+    given = parser.parse_args()
+    first, last = map(int, given.seeds.split(":"))
+    end, n_ops, n_differ = time.monotonic() + 60 * given.minutes, 0, 0
+    for seed in range(first, last):
+        if time.monotonic() > end:
+            last = seed
+            break
+        trace, tunables = drawn(seed, given.ops)
+        verdict = verify(trace, tunables)
+        n_ops += verdict.ops
+        if not verdict.equal:
+            n_differ += 1
+            print(f"seed {seed} {tunables}: {verdict}\n{keep(seed, trace, tunables, verdict)}")
+    print(f"seeds {first}:{last}: {n_ops} ops, {n_differ} traces differ")
+
+
+if __name__ == "__main__":
+    main()
