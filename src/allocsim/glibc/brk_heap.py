@@ -4,7 +4,7 @@ from allocsim.glibc.chunks import HEADER_BYTES, PAGE_MASK, PREVIOUS_IN_USE, SMAL
 from allocsim.glibc.free_chunks import FreeChunks
 
 NO_ADDRESS = -1
-SMALLEST_FALLBACK_BYTES = 1 << 20
+FALLBACK_UNIT_BYTES = 1 << 20
 
 
 class BrkHeap(FreeChunks):
@@ -42,10 +42,13 @@ class BrkHeap(FreeChunks):
             self.start_region(start, end, size)
 
     def fallback_bytes(self, size, old_bytes):
-        """What to map where brk failed: the old top does not help any more."""
+        """What to map where brk failed: the old top does not help any more.
+
+        The first mapping is whole MiB; 2.36 lets later ones be as small as the growth asked for.
+        """
         if self.contiguous:
-            size = (size + old_bytes + PAGE_MASK) & ~PAGE_MASK
-        return max(size, SMALLEST_FALLBACK_BYTES)
+            return (size + old_bytes + FALLBACK_UNIT_BYTES - 1) & -FALLBACK_UNIT_BYTES
+        return max(size, PAGE_MASK + 1)
 
     def map_region(self, size, need):
         """Memory for the heap from mmap; its address, or a negative number."""
