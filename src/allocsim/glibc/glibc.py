@@ -179,7 +179,8 @@ class Glibc(Accounts):
         need = chunk_bytes(size)
         number = self.own_arena(size + alignment + SMALLEST_CHUNK_BYTES)
         if number == NO_ARENA:
-            return 0
+            block = self.map_chunk(chunk_bytes(need + alignment + SMALLEST_CHUNK_BYTES))
+            return self.align_mapped(block - HEADER_BYTES, alignment) if block != 0 else 0
         block = self.arenas[number].allocate_aligned(alignment, need)
         if block == 0:
             number = self.other_arena(size, number)
