@@ -105,8 +105,13 @@ def trace_export(
 
 @app.command("simulate")
 def simulate_command(
-    trace: Annotated[Path, typer.Argument(help="A trace file (Parquet).")],
-    policy: Annotated[str, typer.Option(help="A policy's name, or my_policy.py.")] = "glibc",
+    workload: Annotated[
+        str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
+    ],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="A policy's name, or my_policy.py; repeatable. [default: glibc]"),
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter, name=value; repeatable.")
     ] = None,
@@ -131,11 +136,13 @@ def simulate_command(
     referee: Annotated[
         bool, typer.Option("--referee", help="Check every block (interpreted, slow).")
     ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
-    """Run one trace through one policy and show what it would cost.
+    """Run a workload through policies and show what it would cost under each.
 
-    Example: `allocsim simulate run.parquet --policy glibc --set mmap_threshold=64K`
+    Examples: `allocsim simulate sqlite3 --policy glibc --policy my_policy.py`,
+    `allocsim simulate run.parquet --set mmap_threshold=64K`
 
     A policy given by its path runs as code, with your rights.
     """
@@ -143,8 +150,8 @@ def simulate_command(
 
     single.command(
         single.Request(
-            trace=trace,
-            policy=policy,
+            workload=workload,
+            policies=tuple(policy or ("glibc",)),
             settings=tuple(setting or ()),
             ops=ops,
             syscalls=syscalls,
@@ -154,6 +161,7 @@ def simulate_command(
             mode=single.mode_of(interpreted, compiled),
             writing=not no_writes,
             referee=referee,
+            seed=seed,
         ),
         as_json=json_output,
     )
@@ -301,6 +309,24 @@ def check_command(
     from allocsim.check import command
 
     raise typer.Exit(command.command(policy, compiles))
+
+
+@app.command("warm")
+def warm_command(
+    policies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names, or my_policy.py; all named ones by default.", metavar="[POLICY…]"),
+    ] = None,
+) -> None:
+    """Compile policies ahead of time: later runs start compiled, however short they are.
+
+    Exits with 1 if one cannot be compiled. A policy given by its path runs as code.
+
+    Example: `allocsim warm glibc mmap_only`
+    """
+    from allocsim.warm import warm_command
+
+    raise typer.Exit(warm_command(policies or ()))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""One simulation of one trace, with everything it did written out: `allocsim simulate`."""
+"""One workload through one or a few policies, side by side: `allocsim simulate`."""
 
 import json
 import os
@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 from allocsim.engine import Result, simulate
 from allocsim.errors import InputError
 from allocsim.experiment.perform import driver_maker
+from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
 from allocsim.policy import Policy, load_policy
-from allocsim.trace import open_trace
+from allocsim.workload import load_workload
 
 SYSCALL_NAMES = {
     system.SYS_BRK: "brk",
@@ -40,8 +41,8 @@ SYSCALLS_SCHEMA = pa.schema(
 class Request:
     """What `allocsim simulate` was asked for."""
 
-    trace: Path
-    policy: str
+    workload: str
+    policies: tuple[str, ...]
     settings: tuple[str, ...] = ()
     ops: Path | None = None
     syscalls: Path | None = None
@@ -51,6 +52,7 @@ class Request:
     mode: str = "auto"
     writing: bool = True
     referee: bool = False
+    seed: int = 0
 
 
 class _Table:
@@ -117,19 +119,18 @@ def _number(pair: str, text: str) -> int | float:
 
 
 def run_request(
-    request: Request, progress: Callable[[int, int], None] | None = None
-) -> tuple[Result, dict[str, Any]]:
-    """Simulate; returns the result and what `--json` prints: totals and the state at the end."""
-    policy = load_policy(request.policy)
+    request: Request, policy: type[Policy], progress: Callable[[int, int], None] | None = None
+) -> Result:
+    """Simulate the workload with one of the policies, writing out what was asked for."""
     with (
         _Table(request.ops, OPS_SCHEMA) as ops,
         _Table(request.syscalls, SYSCALLS_SCHEMA) as syscalls,
     ):
-        result = simulate(
-            open_trace(request.trace),
+        return simulate(
+            load_workload(request.workload, request.seed),
             policy,
             parameters=parse_settings(request.settings, policy),
-            costs=CostTable.load(request.costs) if request.costs else None,
+            costs=CostTable.load(request.costs),
             layout=_layout(request),
             mode=request.mode,
             writing=request.writing,
@@ -138,29 +139,70 @@ def run_request(
             on_ops=_ops_into(ops) if request.ops else None,
             on_syscalls=_syscalls_into(syscalls) if request.syscalls else None,
         )
-    return result, summary(result)
 
 
 def command(request: Request, as_json: bool) -> None:
-    """Simulate and print: a table of the totals, or everything as JSON."""
+    """Simulate and print: a table with a column for each policy, or all numbers as JSON."""
     from rich.console import Console
     from rich.progress import Progress
 
+    if len(request.policies) > 1 and (request.ops or request.syscalls or as_json):
+        raise InputError("--ops, --syscalls and --json are for one policy at a time")
+    policies = [load_policy(name) for name in request.policies]
+    results = []
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(request.trace.name, total=None)
-        _, content = run_request(
-            request, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        for policy in policies:
+            task = bar.add_task(policy.__name__, total=None)
+            results.append(
+                run_request(
+                    request, policy, lambda d, t, task=task: bar.update(task, completed=d, total=t)
+                )
+            )
     if as_json:
-        print(json.dumps(content, indent=2, allow_nan=False, default=str))
-        return
-    width = max(map(len, content["totals"]))
-    for name, value in content["totals"].items():
-        print(
-            f"{name:<{width}}  {value:>18,.4f}"
-            if isinstance(value, float)
-            else f"{name:<{width}}  {value:>18,}"
-        )
+        print(json.dumps(_json_ready(summary(results[0])), indent=2, allow_nan=False))
+    else:
+        print("\n".join(_table_of(request, results)))
+
+
+ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("CPU time of allocator and kernel", "cpu_ns", show_ns),
+    ("  the allocator's own work", "allocator_ns", show_ns),
+    ("  system calls", "syscall_ns", show_ns),
+    ("  page faults", "fault_ns", show_ns),
+    ("  zeroing", "zeroing_ns", show_ns),
+    ("  copying", "copying_ns", show_ns),
+    ("the program's own writes", "program_ns", show_ns),
+    ("system calls", "syscalls", "{:,}".format),
+    ("minor page faults", "minor_faults", "{:,}".format),
+    ("peak live", "live_peak_bytes", show_bytes),
+    ("peak resident", "resident_peak_bytes", show_bytes),
+    ("mean resident", "resident_mean_bytes", show_bytes),
+    ("resident at the end", "resident_end_bytes", show_bytes),
+    ("external fragmentation", "external_fragmentation", "{:.3f}".format),
+    ("internal fragmentation", "internal_fragmentation", "{:.3f}".format),
+    ("requests that failed", "failed_requests", "{:,}".format),
+)
+
+
+def _table_of(request: Request, results: list[Result]) -> list[str]:
+    """Lines: a head, a row for each figure, and where the unit costs come from."""
+    columns = [[result.provenance["policy"] for result in results]]
+    columns += [[show(result.totals[key]) for result in results] for _, key, show in ROWS]
+    labels = [f"{request.workload}, {results[0].totals['ops']:,} ops", *(row[0] for row in ROWS)]
+    width = max(map(len, labels))
+    cells = max(len(cell) for row in columns for cell in row) + 2
+    lines = [
+        label.ljust(width) + "".join(cell.rjust(cells) for cell in row)
+        for label, row in zip(labels, columns, strict=True)
+    ]
+    return [*lines, CostTable.load(request.costs).origin()]
+
+
+def _json_ready(value: Any) -> Any:
+    """The value with undefined numbers (nan) as null, which JSON knows."""
+    if isinstance(value, dict):
+        return {key: _json_ready(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and value != value else value
 
 
 def mode_of(interpreted: bool, compiled: bool) -> str:
