@@ -315,7 +315,9 @@ def check_command(
 def warm_command(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(help="Names, or my_policy.py; all named ones by default.", metavar="[POLICY…]"),
+        typer.Argument(
+            help="Names, or my_policy.py; all named ones by default.", metavar="[POLICY…]"
+        ),
     ] = None,
 ) -> None:
     """Compile policies ahead of time: later runs start compiled, however short they are.

@@ -135,7 +135,7 @@ def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
         if n_ops is not None and n_ops < COMPILE_FROM_OPS:
             return False
     try:
-        entry(type(driver), "drive", _signature())
+        entry(type(driver), "drive", drive_signature())
     except NotCompilable as error:
         if mode == "compiled":
             raise
@@ -247,8 +247,8 @@ class _Batch:
         return len(self.trace)
 
 
-def _signature() -> tuple:
-    """Arguments of the types that every batch has, to compile for."""
+def drive_signature() -> tuple:
+    """Arguments of `Driver.drive` of the types that every batch has, to compile for."""
     batch = _Batch(Trace.concatenate([]))
     return (*batch.columns, *batch.reports(False), 0, 0)
 
