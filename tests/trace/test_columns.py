@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_traces import traces
+from trace_strategies import traces
 
 from allocsim.errors import InputError
 from allocsim.trace import COLUMNS, Op, Provenance, Trace

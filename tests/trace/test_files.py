@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_traces import traces
+from trace_strategies import traces
 
 from allocsim.errors import AllocsimError, InputError
 from allocsim.trace import (

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from random_traces import traces
+from trace_strategies import traces
 
 from allocsim.errors import AllocsimError, InputError
 from allocsim.trace import Trace, open_trace, write_trace

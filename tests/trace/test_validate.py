@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_traces import traces
+from trace_strategies import traces
 
 from allocsim.errors import InputError
 from allocsim.trace import Op, Trace, Validator, compiled, validated
