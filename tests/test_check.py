@@ -263,6 +263,7 @@ def test_an_expectation_must_be_explained_and_hold(name, reason, said):
     assert said in detail
 
 
+@pytest.mark.slow
 def test_a_loop_that_does_not_end_is_a_failure(monkeypatch):
     class Endless(Stack):
         def free(self, address):

@@ -23,6 +23,8 @@ POLICY = """\
 from allocsim.component import Param
 from allocsim.policy import Policy
 
+pytestmark = pytest.mark.slow
+
 
 class Bump(Policy):
     threshold = Param(4096, unit="bytes", low=0, high=1 << 30)
