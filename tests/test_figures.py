@@ -19,11 +19,11 @@ from allocsim.figures.timeline import draw_timeline
 from allocsim.figures.tradeoff import draw_tradeoff, pareto_front
 from allocsim.figures.view import view_of
 
+pytestmark = pytest.mark.slow
+
 POLICY = """\
 from allocsim.component import Param
 from allocsim.policy import Policy
-
-pytestmark = pytest.mark.slow
 
 
 class Bump(Policy):
