@@ -1,12 +1,12 @@
 """Which arena serves a thread: creating, sharing and handing them on."""
 
-from allocsim.component import Part, Parts, PerThread, Pool
+from allocsim.component import Part, Parts, PerThread, Pool, inline
 from allocsim.glibc.arena import Arena
-from allocsim.glibc.chunks import IN_OTHER_ARENA
+from allocsim.glibc.chunks import IN_OTHER_ARENA, SIZE
 from allocsim.glibc.heaps import DESCRIPTION_BYTES, HEAP_BYTES, Heaps
 from allocsim.glibc.mapped_chunks import MappedChunks
 from allocsim.glibc.mapped_heap import STATE_BYTES
-from allocsim.glibc.tcache import NO_ARENA, ThreadCache
+from allocsim.glibc.tcache import KEY, NO_ARENA, ThreadCache
 
 MAX_ARENAS = 129
 ARENAS_PER_CPU = 8
@@ -53,6 +53,32 @@ class Arenas(MappedChunks):
             self.threaded = 1
             i += 1
         self.thread = thread
+
+    # ---- the thread cache
+    @inline
+    def take_cached(self, index):
+        """The block on top of a stack of the thread cache, which is not empty."""
+        cache = self.tcache
+        block = cache.heads[index]
+        cache.heads[index] = self.kernel.pop_link(block)
+        cache.counts[index] -= 1
+        return block
+
+    @inline
+    def put_cached(self, block, index):
+        """Put a block on a stack of the thread cache, after a look at its key."""
+        cache = self.tcache
+        self.kernel.push_link(block, cache.heads[index], KEY)
+        cache.heads[index] = block
+        cache.counts[index] += 1
+
+    def stash(self, block, index):
+        """Put a block that was free already on a stack of the thread cache."""
+        cache = self.tcache
+        self.kernel.store(block + SIZE, KEY)
+        self.kernel.store(block, cache.heads[index])
+        cache.heads[index] = block
+        cache.counts[index] += 1
 
     def note_region(self, start):
         """The main arena's top continues in a new piece of memory."""

@@ -29,11 +29,11 @@ class Bins(Chunks):
     def add_unsorted(self, chunk, size):
         """Put a free chunk at the unsorted list's front."""
         first = self.heads[2 * UNSORTED]
-        self.store(chunk + NEXT, first)
-        self.store(chunk + PREVIOUS, UNSORTED)
+        self.kernel.store(chunk + NEXT, first)
+        self.kernel.store(chunk + PREVIOUS, UNSORTED)
         if size >= LARGE_BYTES:
-            self.store(chunk + NEXT_SIZE, 0)
-            self.store(chunk + PREVIOUS_SIZE, 0)
+            self.kernel.store(chunk + NEXT_SIZE, 0)
+            self.kernel.store(chunk + PREVIOUS_SIZE, 0)
         self.heads[2 * UNSORTED] = chunk
         self.set_previous(first, chunk)
 
@@ -59,8 +59,8 @@ class Bins(Chunks):
             below = self.place_in_sizes(chunk, size, index)
             above = self.previous(below)
         self.marks[index >> 5] |= 1 << (index & 31)
-        self.store(chunk + PREVIOUS, above)
-        self.store(chunk + NEXT, below)
+        self.kernel.store(chunk + PREVIOUS, above)
+        self.kernel.store(chunk + NEXT, below)
         self.set_previous(below, chunk)
         self.set_next(above, chunk)
 
@@ -97,12 +97,12 @@ class Bins(Chunks):
 
     def unlink(self, chunk, size):
         """Take a chunk out of its list, whichever that is."""
-        after = self.load(chunk + NEXT)
-        before = self.load(chunk + PREVIOUS)
+        after = self.kernel.load(chunk + NEXT)
+        before = self.kernel.load(chunk + PREVIOUS)
         self.set_previous(after, before)
         self.set_next(before, after)
         if size >= LARGE_BYTES:
-            smaller = self.load(chunk + NEXT_SIZE)
+            smaller = self.kernel.load(chunk + NEXT_SIZE)
             if smaller != 0:
                 self.leave_sizes(chunk, smaller, after)
 

@@ -90,16 +90,17 @@ class Chunks(Component):
 
     def set_free(self, chunk, size):
         """Write a free chunk's size, at its start and behind its end."""
-        self.store(chunk + SIZE, size | PREVIOUS_IN_USE)
-        self.store(chunk + size, size)
+        self.kernel.store(chunk + SIZE, size | PREVIOUS_IN_USE)
+        self.kernel.store(chunk + size, size)
 
     def set_used(self, chunk, size):
         """Tell the chunk behind that this one is in use now."""
-        self.set_size(chunk + size, self.size_word(chunk + size) | PREVIOUS_IN_USE)
+        behind = chunk + size + SIZE
+        self.kernel.store(behind, self.kernel.load(behind) | PREVIOUS_IN_USE)
 
     def is_used(self, chunk, size):
         """Whether a chunk is in use, which the one behind it knows."""
-        return self.size_word(chunk + size) & PREVIOUS_IN_USE != 0
+        return self.kernel.load(chunk + size + SIZE) & PREVIOUS_IN_USE != 0
 
     # ---- links, of chunks and heads alike
     def next(self, chunk):

@@ -3,12 +3,14 @@
 from allocsim.component import Array, Ref
 from allocsim.glibc.bins import Bins
 from allocsim.glibc.chunks import (
+    FLAGS,
     HEADER_BYTES,
     IN_OTHER_ARENA,
     LARGE_BYTES,
     NEXT,
     PREVIOUS,
     PREVIOUS_IN_USE,
+    SIZE,
     SMALLEST_CHUNK_BYTES,
     UNSORTED,
     cache_index,
@@ -82,12 +84,11 @@ class FreeChunks(Bins):
         if chunk == 0:
             return 0
         self.fast[index] = self.load(chunk + NEXT)
-        cache = self.policy.tcache
         room = self.policy.cache_room(index)
         while room > 0 and self.fast[index] != 0:
             spare = self.fast[index]
             self.fast[index] = self.load(spare + NEXT)
-            cache.put(spare + HEADER_BYTES, index)
+            self.policy.stash(spare + HEADER_BYTES, index)
             room -= 1
         return chunk + HEADER_BYTES
 
@@ -98,18 +99,17 @@ class FreeChunks(Bins):
         if chunk == index:
             return 0
         self.take_last(index, chunk, need)
-        cache = self.policy.tcache
         room = self.policy.cache_room(cache_index(need))
         while room > 0 and self.heads[2 * index + 1] != index:
             spare = self.heads[2 * index + 1]
             self.take_last(index, spare, need)
-            cache.put(spare + HEADER_BYTES, cache_index(need))
+            self.policy.stash(spare + HEADER_BYTES, cache_index(need))
             room -= 1
         return chunk + HEADER_BYTES
 
     def take_last(self, index, chunk, size):
         """Take the last chunk of a list, known to be `chunk`, into use."""
-        before = self.load(chunk + PREVIOUS)
+        before = self.kernel.load(chunk + PREVIOUS)
         self.claim(chunk, size)
         self.heads[2 * index + 1] = before
         self.set_next(before, index)
@@ -132,8 +132,8 @@ class FreeChunks(Bins):
         n = 0
         while n < MOST_SORTED and self.heads[2 * UNSORTED + 1] != UNSORTED:
             chunk = self.heads[2 * UNSORTED + 1]
-            before = self.load(chunk + PREVIOUS)
-            size = self.size_of(chunk)
+            before = self.kernel.load(chunk + PREVIOUS)
+            size = self.kernel.load(chunk + SIZE) & ~FLAGS
             if before == UNSORTED and self.is_remainder_for(chunk, size, need):
                 return self.split_remainder(chunk, size, need)
             self.heads[2 * UNSORTED + 1] = before
@@ -142,7 +142,7 @@ class FreeChunks(Bins):
                 self.claim(chunk, size)
                 if room == 0:
                     return chunk + HEADER_BYTES
-                self.policy.tcache.put(chunk + HEADER_BYTES, index)
+                self.policy.stash(chunk + HEADER_BYTES, index)
                 room -= 1
                 cached = True
                 continue
@@ -152,7 +152,7 @@ class FreeChunks(Bins):
                 break
             n += 1
         if cached:
-            self.block_from_cache = self.policy.tcache.take(index)
+            self.block_from_cache = self.policy.take_cached(index)
         return self.block_from_cache
 
     def is_remainder_for(self, chunk, size, need):
@@ -218,9 +218,9 @@ class FreeChunks(Bins):
     def merge(self, chunk, size):
         """Join a chunk with free neighbours; returns the size of the free chunk that results."""
         behind = chunk + size
-        behind_word = self.size_word(behind)
-        if not self.size_word(chunk) & PREVIOUS_IN_USE:
-            before_size = self.load(chunk)
+        behind_word = self.kernel.load(behind + SIZE)
+        if not self.kernel.load(chunk + SIZE) & PREVIOUS_IN_USE:
+            before_size = self.kernel.load(chunk)
             chunk -= before_size
             size += before_size
             self.unlink(chunk, before_size)

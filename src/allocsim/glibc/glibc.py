@@ -24,9 +24,8 @@ class Glibc(Accounts):
     def malloc(self, size):
         chunk = max((size + 23) & -16, SMALLEST_CHUNK_BYTES)
         index = (chunk >> 4) - 2
-        cache = self.tcache
-        if index < self.cache_classes and cache.counts[index] > 0:
-            return cache.take(index)
+        if index < self.cache_classes and self.tcache.counts[index] > 0:
+            return self.take_cached(index)
         return self.malloc_uncached(size)
 
     @inline
@@ -35,11 +34,10 @@ class Glibc(Accounts):
         index = (word >> 4) - 2
         cache = self.tcache
         if index < self.cache_classes and word & IS_MAPPED == 0 and cache.structure != 0:
-            self.kernel.load(address + SIZE)  # the key that tells of a double free
             if cache.counts[index] < self.cache_count:
-                cache.put(address, index)
+                self.put_cached(address, index)
             else:
-                self.release(address, word)
+                self.release_uncached(address, word)
         else:
             self.free_uncached(address, word)
 
@@ -56,10 +54,10 @@ class Glibc(Accounts):
         cache = self.tcache
         if index >= self.cache_classes or cache.structure == 0:
             return False
-        self.kernel.load(address + SIZE)
         if cache.counts[index] >= self.cache_count:
+            self.kernel.load(address + SIZE)  # the key is looked at in any case
             return False
-        cache.put(address, index)
+        self.put_cached(address, index)
         return True
 
     def start_cache(self):
@@ -98,6 +96,11 @@ class Glibc(Accounts):
         self.start_cache()
         if not self.cache_freed(address, word & ~FLAGS):
             self.release(address, word)
+
+    def release_uncached(self, address, word):
+        """Free a block whose class is full in the thread cache."""
+        self.kernel.load(address + SIZE)
+        self.release(address, word)
 
     def release(self, address, word):
         """Free a block to the arena that it belongs to."""
@@ -197,7 +200,7 @@ class Glibc(Accounts):
         index = 0
         while index < self.cache_classes:
             while cache.counts[index] > 0:
-                block = cache.take(index)
+                block = self.take_cached(index)
                 self.free_uncached(block, self.kernel.load(block - SIZE))
             index += 1
         if structure != 0:

@@ -1,10 +1,10 @@
 """The thread cache: per size class a short stack of blocks that one thread freed."""
 
-from allocsim.component import Array, Component, Ref, inline
+from allocsim.component import Array, Component
 
 N_CLASSES = 64  # chunks of 32 to 1040 bytes
 STRUCTURE_BYTES = N_CLASSES * (2 + 8)  # counts and heads, as the real ones lie in the heap
-KEY = 8  # offset in a cached block of the word that tells free() of a double free
+KEY = 1  # in the second word of a cached block: tells free() of a double free
 NO_ARENA = -1
 
 
@@ -15,26 +15,8 @@ class ThreadCache(Component):
     it. The links between cached blocks lie in the blocks.
     """
 
-    kernel = Ref("kernel")
     counts = Array("i8", N_CLASSES)
     heads = Array("i8", N_CLASSES)
     structure = 0  # address of the structure's block; 0 until the thread's first call
     ended = 0  # the thread has exited
     arena = NO_ARENA
-
-    @inline
-    def take(self, index):
-        """The block on top of a stack that is not empty."""
-        block = self.heads[index]
-        self.heads[index] = self.kernel.load(block)
-        self.counts[index] -= 1
-        self.kernel.store(block + KEY, 0)
-        return block
-
-    @inline
-    def put(self, block, index):
-        """Put a block on a stack."""
-        self.kernel.store(block + KEY, 1)
-        self.kernel.store(block, self.heads[index])
-        self.heads[index] = block
-        self.counts[index] += 1

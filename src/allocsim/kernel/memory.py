@@ -125,6 +125,52 @@ class Memory(Component):
         else:
             self.store_narrow(at, value, width)
 
+    @inline
+    def pop_link(self, address):
+        """Load the word at a multiple of 16 and clear the one behind it.
+
+        It counts as the two accesses it is; their common page and line are looked up once, since
+        thread caches do this in every other call.
+        """
+        at = self.offset(address)
+        if self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+            word = self.load_called(address)
+            self.store_called(address + 8, 0)
+            return word
+        self.note_accesses(address, 2)
+        self.words[(at >> 3) + 1] = 0
+        return self.words[at >> 3]
+
+    @inline
+    def push_link(self, address, link, key):
+        """Load the word behind a multiple of 16, then store `key` there and `link` before it."""
+        at = self.offset(address)
+        if self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+            self.load_called(address + 8)
+            self.store_called(address + 8, key)
+            self.store_called(address, link)
+        else:
+            self.note_accesses(address, 3)
+            self.words[(at >> 3) + 1] = key
+            self.words[at >> 3] = link
+
+    @inline
+    def note_accesses(self, address, n):
+        """Count n accesses to one line: the first may be far."""
+        line = address >> 6
+        self.accesses += n
+        if self.lines[line & (LINES - 1)] != line:
+            self.far_accesses += 1
+            self.lines[line & (LINES - 1)] = line
+
+    def load_called(self, address):
+        """`load`, not inlined: for paths that are rarely taken."""
+        return self.load(address)
+
+    def store_called(self, address, value):
+        """`store`, not inlined: for paths that are rarely taken."""
+        self.store(address, value)
+
     def store_narrow(self, at, value, width):
         bits = (at & 7) * 8
         mask = ((1 << (width * 8)) - 1) << bits
