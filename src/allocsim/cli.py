@@ -136,6 +136,9 @@ def simulate_command(
     referee: Annotated[
         bool, typer.Option("--referee", help="Check every block (interpreted, slow).")
     ] = False,
+    memory: Annotated[
+        str | None, typer.Option(help="Physical memory, e.g. 64M; pages beyond it are swapped.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
@@ -162,6 +165,7 @@ def simulate_command(
             writing=not no_writes,
             referee=referee,
             seed=seed,
+            memory=memory,
         ),
         as_json=json_output,
     )

@@ -25,7 +25,7 @@ from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel import CostTable, Event, Layout
 from allocsim.kernel.kernel import LOG_COLUMNS
 from allocsim.kernel.memory import PAGE_BYTES
-from allocsim.policy import Policy
+from allocsim.policy import Policy, with_kernel
 from allocsim.trace import BATCH_OPS, Op, Trace, TraceSource, validated
 
 COMPILE_FROM_OPS = 3_000_000
@@ -33,7 +33,8 @@ COMPILE_FROM_OPS = 3_000_000
 
 MODES = ("auto", "interpreted", "compiled")
 KERNEL_OPTIONS = (
-    "limit_as_bytes", "limit_data_bytes", "limit_map_count", "overcommit_bytes", "poison"
+    "limit_as_bytes", "limit_data_bytes", "limit_map_count", "overcommit_bytes", "memory_pages",
+    "poison",
 )  # fmt: skip
 
 
@@ -67,6 +68,8 @@ def simulate(
 ) -> Result:
     """Run `source` through `policy`; a pure function of its inputs.
 
+    kernel_options: limits of the machine by name (KERNEL_OPTIONS); with memory_pages, the least
+    recently used pages beyond so many go out to swap.
     make_driver: what drives the policy; `allocsim.check.refereed` checks every block.
     samples, walks: at how many points, equally spaced in operations, memory is sampled and the heap
     walked. writing: whether the program writes to its memory. progress receives operations done and
@@ -100,6 +103,8 @@ def _prepared(
     options: dict[str, int],
     make_driver: Callable[..., Driver],
 ) -> Driver:
+    if "memory_pages" in options:
+        policy = _swapping(policy)  # type: ignore[arg-type]
     driver = make_driver(policy, **parameters)
     kernel = driver.policy.kernel
     if costs is not None:
@@ -109,8 +114,18 @@ def _prepared(
     for name, value in options.items():
         if name not in KERNEL_OPTIONS:
             raise InputError(f"unknown kernel option {name!r}; known: {', '.join(KERNEL_OPTIONS)}")
+        if (declared := kernel.parameters().get(name)) is not None:
+            value = declared.checked(name, value)
         setattr(kernel, name, value)
     return driver
+
+
+@cache
+def _swapping(policy: type[Policy]) -> type[Policy]:
+    """The policy on a machine with limited memory; one class, since compiled code belongs to it."""
+    from allocsim.kernel.swap import SwappingKernel
+
+    return with_kernel(policy, SwappingKernel)
 
 
 def _check_source(source: TraceSource) -> None:
@@ -247,10 +262,15 @@ class _Batch:
         return len(self.trace)
 
 
+def drive_columns(trace: Trace) -> tuple:
+    """`trace` as the columns that `Driver.drive` takes, without room for reports."""
+    batch = _Batch(trace)
+    return (*batch.columns, *batch.reports(False))
+
+
 def drive_signature() -> tuple:
     """Arguments of `Driver.drive` of the types that every batch has, to compile for."""
-    batch = _Batch(Trace.concatenate([]))
-    return (*batch.columns, *batch.reports(False), 0, 0)
+    return (*drive_columns(Trace.concatenate([])), 0, 0)
 
 
 def _execute(run: _Run) -> None:

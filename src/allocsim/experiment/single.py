@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from allocsim.experiment.perform import driver_maker
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
+from allocsim.kernel.memory import PAGE_BYTES
 from allocsim.policy import Policy, load_policy
 from allocsim.workload import load_workload
 
@@ -53,6 +55,7 @@ class Request:
     writing: bool = True
     referee: bool = False
     seed: int = 0
+    memory: str | None = None
 
 
 class _Table:
@@ -102,11 +105,11 @@ def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int 
             near = get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
             raise InputError(f"--set {pair}: {policy.__name__} has no parameter {name!r}; {hint}")
-        settings[name] = known[name].checked(name, _number(pair, text))
+        settings[name] = known[name].checked(name, _number(f"--set {pair}", text))
     return settings
 
 
-def _number(pair: str, text: str) -> int | float:
+def _number(option: str, text: str) -> int | float:
     scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
     digits = text[:-1] if scale > 1 else text
     try:
@@ -115,7 +118,7 @@ def _number(pair: str, text: str) -> int | float:
         try:
             return float(digits) * scale
         except ValueError:
-            raise InputError(f"--set {pair}: {text!r} is not a number") from None
+            raise InputError(f"{option}: {text!r} is not a number") from None
 
 
 def run_request(
@@ -132,6 +135,7 @@ def run_request(
             parameters=parse_settings(request.settings, policy),
             costs=CostTable.load(request.costs),
             layout=_layout(request),
+            kernel_options=_kernel_options(request),
             mode=request.mode,
             writing=request.writing,
             make_driver=driver_maker(request.referee),
@@ -153,15 +157,15 @@ def command(request: Request, as_json: bool) -> None:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for policy in policies:
             task = bar.add_task(policy.__name__, total=None)
-            results.append(
-                run_request(
-                    request, policy, lambda d, t, task=task: bar.update(task, completed=d, total=t)
-                )
-            )
+            results.append(run_request(request, policy, partial(_advance, bar, task)))
     if as_json:
         print(json.dumps(_json_ready(summary(results[0])), indent=2, allow_nan=False))
     else:
         print("\n".join(_table_of(request, results)))
+
+
+def _advance(bar: Any, task: Any, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
 
 
 ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -174,6 +178,7 @@ ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("the program's own writes", "program_ns", show_ns),
     ("system calls", "syscalls", "{:,}".format),
     ("minor page faults", "minor_faults", "{:,}".format),
+    ("major page faults", "major_faults", "{:,}".format),
     ("peak live", "live_peak_bytes", show_bytes),
     ("peak resident", "resident_peak_bytes", show_bytes),
     ("mean resident", "resident_mean_bytes", show_bytes),
@@ -222,6 +227,14 @@ def _layout(request: Request) -> Layout | None:
     except ValueError:
         raise InputError(f"--start-brk {request.start_brk}: not an address") from None
     return Layout.from_maps_file(request.start_maps, start_brk)
+
+
+def _kernel_options(request: Request) -> dict[str, int]:
+    if request.memory is None:
+        return {}
+    return {
+        "memory_pages": int(_number(f"--memory {request.memory}", request.memory)) // PAGE_BYTES
+    }
 
 
 def _ops_into(table: _Table) -> Callable[[np.ndarray, np.ndarray], None]:

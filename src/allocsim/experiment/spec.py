@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from allocsim.experiment.axis import Axis
+from allocsim.kernel.memory import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.strict_toml import SizeBytes, StrictModel
 from allocsim.workload import Recorded, Synthetic
@@ -48,7 +49,8 @@ class KernelOptions(StrictModel):
     bits: address space of 64 or 32 bits; legacy_layout: mappings grow upward, as before Linux
     2.6.7; stack_limit_bytes: moves the mapping area down. Limits, none by default: limit_as_bytes
     (RLIMIT_AS), limit_data_bytes (RLIMIT_DATA), limit_map_count (vm.max_map_count),
-    overcommit_bytes (a larger single request is refused).
+    overcommit_bytes (a larger single request is refused), memory_bytes (physical memory: beyond it
+    the least recently used pages go out to swap).
     """
 
     bits: Literal[32, 64] = 64
@@ -58,10 +60,15 @@ class KernelOptions(StrictModel):
     limit_data_bytes: SizeBytes | None = None
     limit_map_count: int = Field(default=65_530, ge=1)
     overcommit_bytes: SizeBytes | None = None
+    memory_bytes: Annotated[SizeBytes, Field(ge=2 * PAGE_BYTES)] | None = None
 
     def limits(self) -> dict[str, int]:
         """The limits that are set, by the kernel's names."""
-        told = self.model_dump(exclude={"bits", "legacy_layout", "stack_limit_bytes"})
+        told = self.model_dump(
+            exclude={"bits", "legacy_layout", "stack_limit_bytes", "memory_bytes"}
+        )
+        if self.memory_bytes is not None:
+            told["memory_pages"] = self.memory_bytes // PAGE_BYTES
         return {name: value for name, value in told.items() if value is not None}
 
 
