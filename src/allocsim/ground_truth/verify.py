@@ -97,15 +97,20 @@ def verify(
 
 
 def modelled(
-    trace: Trace, parameters: Mapping[str, int], *, policy: type[Policy], compiled: bool
+    trace: Trace,
+    parameters: Mapping[str, int],
+    *,
+    policy: type[Policy] = Glibc,
+    compiled: bool = False,
+    start: tuple[str, int] | None = None,
 ) -> Modelled:
-    """Run the model in the address space that the replayer starts with.
+    """Run the model in the address space that the replayer starts with, or in that of `start`.
 
     All costs are 0: threads run in lock-step, so no lock is ever waited for.
     """
     driver = driver_for(policy, **parameters)
     kernel = driver.policy.kernel
-    kernel.lay_out(Layout.from_maps(*start_of_replays()))
+    kernel.lay_out(Layout.from_maps(*(start or start_of_replays())))
     for event in range(len(kernel.costs.unit_ps)):
         kernel.costs.unit_ps[event] = 0
     kernel.op, kernel.logging = -1, 1
@@ -119,7 +124,7 @@ def modelled(
     except SimulationError as error:
         error.add_note(f"in op {driver.n_ops} of the trace")
         raise
-    return Modelled(address, faults, _logged(kernel), driver)
+    return Modelled(address, faults, _allocators_calls(kernel, trace), driver)
 
 
 @cache
@@ -172,11 +177,12 @@ def _differing_end(truth: GroundTruth, model: Modelled, sizes: dict[str, int]) -
     return Verdict(**sizes)
 
 
-def _logged(kernel: object) -> list[tuple]:
-    """The model's system calls as (op, name, six arguments, result)."""
+def _allocators_calls(kernel: object, trace: Trace) -> list[tuple]:
+    """The model's system calls as (op, name, six arguments, result), without the program's own."""
     log, n = kernel.log, kernel.n_logged  # type: ignore[attr-defined]
-    rows = np.array(log[: n * LOG_COLUMNS], np.int64).reshape(-1, LOG_COLUMNS).tolist()
-    return [(row[0], SYSCALL_NAMES[row[1]], *row[2:]) for row in rows]
+    rows = np.array(log[: n * LOG_COLUMNS], np.int64).reshape(-1, LOG_COLUMNS)
+    own = np.append(trace.op >= Op.MMAP, False)[rows[:, 0]]  # row -1, before the first op: False
+    return [(row[0], SYSCALL_NAMES[row[1]], *row[2:]) for row in rows[~own].tolist()]
 
 
 def _as_tuples(calls: Syscalls | None) -> list[tuple]:
