@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup demo test test-fast lint paper clean
+.PHONY: setup demo test test-fast lint bench paper clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,9 @@ lint: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## how fast the simulation is beside the real C library, about 15 minutes
+	$(BIN)/python -m benchmarks.speed --keep
 
 paper: $(STAMP)  ## paper/build/paper.pdf from stored results
 	$(BIN)/allocsim run experiments/threshold.toml --jobs $(JOBS)

@@ -1,0 +1,1 @@
+"""How fast allocsim is, beside the real C library on the same traces: `make bench`."""
