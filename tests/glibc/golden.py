@@ -1,4 +1,4 @@
-"""Stored results of the real glibc 2.36, so that exactness is checked where another one is installed.
+"""Stored results of the real glibc 2.36, to check exactness where another one is installed.
 
 usage: python tests/glibc/golden.py    writes tests/golden/glibc anew, on a machine with glibc 2.36
 """
@@ -62,7 +62,7 @@ def main() -> None:
         random = Random(seed)
         tunables = random_tunables(random)
         trace = Program(random, n_threads, largest_border=26).trace(N_OPS)
-        truth = replay(trace, tunables)
+        truth = replay(trace, tunables, huge_pages="never")
         assert truth.libc == MODELLED_VERSION, truth.libc
         store(FOLDER / f"seed_{seed}.npz", trace, tunables, truth)
 

@@ -1,4 +1,4 @@
-"""Random traces that go where models of glibc go wrong: sizes at class borders, all calls, tunables."""
+"""Random traces that go where models of glibc go wrong: class borders, all calls, tunables."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from allocsim.trace import Op, Trace
 
 MIB = 1 << 20
 BORDERS = (
-    [24, 40, 56, 72, 120, 128, 136, 152, 160, 168, 504, 1000, 1008, 1016, 1024, 1032, 1040, 1048]
-    + [2048, 3072, 4080, 65_512, 65_536, 131_032, 131_048, 131_056, 131_072, 200_000, 262_144]
-    + [524_288, MIB, 2 * MIB, 4 * MIB, 32 * MIB - 4096, 32 * MIB, 32 * MIB + 4096, 40 * MIB]
+    *(24, 40, 56, 72, 120, 128, 136, 152, 160, 168, 504, 1000, 1008, 1016, 1024, 1032, 1040, 1048),
+    *(2048, 3072, 4080, 65_512, 65_536, 131_032, 131_048, 131_056, 131_072, 200_000, 262_144),
+    *(524_288, MIB, 2 * MIB, 4 * MIB, 32 * MIB - 4096, 32 * MIB, 32 * MIB + 4096, 40 * MIB),
 )
 """Requests at which something changes, or whose chunks lie there."""
 AROUND = (-17, -16, -9, -8, -7, -1, 0, 1, 7, 8, 9, 16, 17)
@@ -25,6 +25,7 @@ TUNABLES = {
     "tcache_unsorted_limit": (0, 1, 2, 5),
     "mxfast": (0, 8, 9, 64, 80, 128, 150, 160, 161),
     "perturb": (0, 1, 255),
+    "hugetlb": (1,),
     "arena_max": (1, 2, 3, 5),
     "arena_test": (1, 2, 3, 5),
 }
@@ -66,7 +67,8 @@ class Program:
                 self._change_mood()
             slot = self.random.randrange(self.n_slots)
             thread = self.random.randrange(self.n_threads)
-            rows.append((slot, thread, *(self._use(slot) if slot in self.sizes else self._get(slot))))
+            call = self._use(slot) if slot in self.sizes else self._get(slot)
+            rows.append((slot, thread, *call))
         slots, threads, ops, sizes, alignments, written, offsets = zip(*rows, strict=True)
         return Trace.of(
             op=ops, object=slots, size=sizes, thread=threads,

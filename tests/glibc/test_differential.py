@@ -1,4 +1,4 @@
-"""The model is equal to the real glibc: addresses, system calls, faults, resident pages, mallinfo2."""
+"""The model is equal to the real glibc: addresses, system calls, faults, pages, mallinfo2."""
 
 import json
 from pathlib import Path

@@ -21,6 +21,10 @@ from allocsim.policy import Kind
 
 FREE, USED, METADATA = int(Kind.FREE), int(Kind.USED), int(Kind.METADATA)
 MAX_THREADS = 64
+MALLINFO2 = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks"),
+    *("fsmblks", "uordblks", "fordblks", "keepcost"),
+)
 
 
 class Accounts(Arenas):
@@ -120,11 +124,7 @@ class Accounts(Arenas):
     @host
     def mallinfo2(self) -> dict[str, int]:
         """The numbers that mallinfo2() gives, by name; the heap stays as it is."""
-        totals = dict.fromkeys(
-            ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks")
-            + ("fsmblks", "uordblks", "fordblks", "keepcost"),
-            0,
-        )
+        totals = dict.fromkeys(MALLINFO2, 0)
         for number in range(self.n_arenas):
             self._add_arena(totals, self.arenas[number])
         totals["hblks"], totals["hblkhd"] = self.n_mapped, self.mapped_chunk_bytes

@@ -53,7 +53,7 @@ class Arena(MappedHeap):
         return self.split_top(need)
 
     def release_pages(self):
-        """Let the kernel drop the whole pages inside of free chunks; 1 if there were any, else 0."""
+        """Let the kernel drop the whole pages inside of free chunks; 1 if there were any."""
         released = 0
         index = UNSORTED
         while index < N_BINS:
@@ -125,7 +125,7 @@ class Arena(MappedHeap):
 
     # ---- aligned_alloc
     def allocate_aligned(self, alignment, need):
-        """A chunk of `need` bytes whose block is at a multiple of `alignment` (32 or more), or 0."""
+        """A chunk of `need` bytes with its block at a multiple of `alignment` (32 or more)."""
         enough = need + alignment + SMALLEST_CHUNK_BYTES
         block = self.allocate((enough + 23) & -16, enough)
         if block == 0:
@@ -144,7 +144,7 @@ class Arena(MappedHeap):
         return chunk + HEADER_BYTES
 
     def free_leader(self, chunk, alignment):
-        """Free what lies before the first aligned block in a chunk; returns the chunk of the rest."""
+        """Free what lies before the first aligned block in a chunk; returns the rest."""
         aligned = (chunk + HEADER_BYTES + alignment - 1) & -alignment
         lead = aligned - HEADER_BYTES - chunk
         if lead < SMALLEST_CHUNK_BYTES:

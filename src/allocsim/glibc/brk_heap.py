@@ -24,7 +24,7 @@ class BrkHeap(FreeChunks):
         size = self.policy.growth_bytes(need)
         if self.contiguous:
             size -= old_bytes
-        size = self.policy.rounded_growth(size)
+        size = self.policy.rounded_growth(size, old_bytes)
         start = self.kernel.sbrk(size) if size > 0 else NO_ADDRESS
         if start >= 0:
             self.policy.advise_huge_pages(start, size)

@@ -23,7 +23,7 @@ LARGE_BYTES = 1024  # chunks from here on go to the bins that hold a range of si
 PAGE_MASK = 4095
 
 UNSORTED = 1
-"""The number of the list of recently freed chunks; 2-63 are the small bins, 64-126 the large ones."""
+"""The number of the list of recently freed chunks; 2-63 are small bins, 64-126 large ones."""
 N_BINS = 128
 
 
@@ -38,7 +38,7 @@ def cache_index(size):
 
 
 def large_bin(size):
-    """The bin for a chunk of LARGE_BYTES or more: five spacings, each eight times the one before."""
+    """The bin for a chunk of LARGE_BYTES or more: five spacings, each eight times the last."""
     if size >> 6 <= 48:
         return 48 + (size >> 6)
     if size >> 9 <= 20:

@@ -11,8 +11,10 @@ from allocsim.glibc.tunables import LARGEST_BYTES
 _LARGEST = 2**64 - 1
 _RANGES = {"perturb": (0, 255), "mmap_max": (0, 2**31 - 1), "arena_max": (1, _LARGEST)}
 _RANGES["arena_test"] = _RANGES["arena_max"]
-_SIZES = ("mmap_threshold", "trim_threshold", "top_pad", "hugetlb", "mxfast")
-_SIZES += ("tcache_count", "tcache_max", "tcache_unsorted_limit")
+_SIZES = (
+    *("mmap_threshold", "trim_threshold", "top_pad", "hugetlb", "mxfast"),
+    *("tcache_count", "tcache_max", "tcache_unsorted_limit"),
+)
 _RANGES |= dict.fromkeys(_SIZES, (0, _LARGEST))
 _SIGNED = ("perturb", "mmap_max")
 

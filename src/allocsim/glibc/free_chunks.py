@@ -93,7 +93,7 @@ class FreeChunks(Bins):
         return chunk + HEADER_BYTES
 
     def take_small(self, need):
-        """A block from the small bin of this size, or 0; the bin's others go to the thread cache."""
+        """A block from the small bin of this size, or 0; its others go to the thread cache."""
         index = need >> 4
         chunk = self.heads[2 * index + 1]
         if chunk == index:

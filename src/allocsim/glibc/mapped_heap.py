@@ -18,7 +18,7 @@ from allocsim.glibc.heaps import (
 )
 
 STATE_BYTES = 2200
-"""The arena's own state (list heads and counters), which lies behind its first heap's description."""
+"""The arena's own state (list heads and counters), behind its first heap's description."""
 FENCE_BYTES = 2 * HEADER_BYTES
 
 

@@ -20,9 +20,9 @@ def _bytes(default: int, doc: str, low: int = 0) -> Param:
 class Tunables(Policy):
     """Parameters as a user sets them, and the state that follows from them.
 
-    As in the real library, a value beyond its own limit (`tcache_max`, `mxfast`, `tcache_count`) is
-    ignored, and setting any of `mmap_threshold`, `trim_threshold`, `top_pad` and `mmap_max`, even to
-    its default, keeps the thresholds from adapting; hence their default "not set", -1.
+    As in the real library, a value beyond its own limit (`tcache_max`, `mxfast`, `tcache_count`)
+    is ignored, and setting any of `mmap_threshold`, `trim_threshold`, `top_pad` and `mmap_max`,
+    even to its default, keeps the thresholds from adapting; hence their default "not set", -1.
     """
 
     mmap_threshold = _bytes(
@@ -32,7 +32,9 @@ class Tunables(Policy):
         NOT_SET, "a top of this size is given back; -1: not set, 131072 that adapts", NOT_SET
     )
     top_pad = _bytes(
-        NOT_SET, "what growing asks for and trimming leaves beyond need; -1: not set, 131072", NOT_SET
+        NOT_SET,
+        "beyond need: asked for when growing, left when trimming; -1: not set, 131072",
+        NOT_SET,
     )
     mmap_max = Param(
         NOT_SET, "chunks", NOT_SET, 2**31 - 1, "most mapped chunks; -1: not set, 65536"
@@ -87,16 +89,22 @@ class Tunables(Policy):
         """How large the top shall become to serve a chunk of `need` bytes."""
         return need + self.top_pad_bytes + SMALLEST_CHUNK_BYTES
 
-    def rounded_growth(self, size):
-        """Growth of the break in whole pages; with huge pages, up to the end of one."""
-        if self.huge_page_bytes:
-            end = self.kernel.sbrk(0)
-            return ((end + size + self.huge_page_bytes - 1) & -self.huge_page_bytes) - end
-        return (size + PAGE_MASK) & ~PAGE_MASK
+    def unit_bytes(self):
+        """What the break moves by: pages, or huge pages where they are asked for."""
+        return self.huge_page_bytes if self.huge_page_bytes else PAGE_MASK + 1
+
+    def rounded_growth(self, size, old_bytes):
+        """Growth of the break that serves `size` bytes: up to a whole unit.
+
+        Huge pages want the new break aligned, but the real library does not know where it is before
+        the first growth (`old_bytes` is 0).
+        """
+        end = self.kernel.sbrk(0) if old_bytes > 0 and self.huge_page_bytes else 0
+        return ((end + size + self.unit_bytes() - 1) & -self.unit_bytes()) - end
 
     def rounded_shrink(self, size):
         """What to give back of `size` bytes that are not needed."""
-        return size & -self.huge_page_bytes if self.huge_page_bytes else size & ~PAGE_MASK
+        return size & -self.unit_bytes()
 
     def has_sorted_enough(self, n):
         """Whether a call that has filled the thread cache stops after sorting n chunks."""

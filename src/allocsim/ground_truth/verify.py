@@ -8,8 +8,9 @@ and, at the end, the heap's resident pages, the break and mallinfo2.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Unpack
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from allocsim.errors import SimulationError
 from allocsim.glibc import Glibc
 from allocsim.ground_truth.replay import replay
 from allocsim.ground_truth.results import PAGE_BYTES, SYSCALL_NAMES, GroundTruth, Syscalls
+from allocsim.ground_truth.start import Surroundings
 from allocsim.kernel import Layout
 from allocsim.kernel.kernel import LOG_COLUMNS
 from allocsim.policy import Policy
@@ -83,16 +85,23 @@ def verify(
     *,
     policy: type[Policy] = Glibc,
     compiled: bool = True,
+    **surroundings: Unpack[Surroundings],
 ) -> Verdict:
     """Run `source` on the machine's glibc and on the model with the same tunables, and compare.
 
-    `parameters` are the policy's; those that are no tunable (`cpus`) only concern the model. Raises
-    ReplayError or InputError where the real library cannot be run or is of another version.
+    `parameters` are the policy's. With `hugetlb`, huge pages are switched off for the real program:
+    glibc's calls are the same, and the model's pages are all small. Raises ReplayError or
+    InputError where the real library cannot be run.
     """
     chosen = dict(parameters or {})
+    tunables = {name: value for name, value in chosen.items() if name != "cpus"}
+    if "cpus" in chosen:
+        surroundings.setdefault("cpus", chosen["cpus"])
+    if chosen.get("hugetlb"):
+        surroundings.setdefault("huge_pages", "never")
     trace = Trace.concatenate(source.batches())
-    truth = replay(trace, {k: v for k, v in chosen.items() if k != "cpus"})
-    chosen.setdefault("cpus", truth.cpus)
+    truth = replay(trace, tunables, **surroundings)
+    chosen["cpus"] = truth.cpus
     return compared(trace, truth, modelled(trace, chosen, policy=policy, compiled=compiled))
 
 
@@ -141,30 +150,39 @@ def compared(trace: Trace, truth: GroundTruth, model: Modelled) -> Verdict:
         ("address", truth.address, model.address),
         ("minor_faults", truth.minor_faults, model.minor_faults),
     )
-    sizes = {"ops": len(trace), "syscalls": len(real_calls)}
+    equal = Verdict(len(trace), len(real_calls))
     for what, real, simulated in checks:
         differs = real.astype(np.int64) != simulated
         if differs.any():
             op = int(np.argmax(differs))
-            words = {"real": f"{int(real[op]):#x}", "model": f"{int(simulated[op]):#x}"}
-            return Verdict(**sizes, what=what, op=op, **words, context=_context(trace, truth, op))
+            return replace(
+                equal,
+                what=what,
+                op=op,
+                real=f"{int(real[op]):#x}",
+                model=f"{int(simulated[op]):#x}",
+                context=_context(trace, truth, op),
+            )
     if real_calls != model.syscalls:
-        return _differing_calls(trace, truth, real_calls, model.syscalls, sizes)
-    return _differing_end(truth, model, sizes)
+        return _differing_calls(trace, truth, model.syscalls, equal)
+    return _differing_end(truth, model, equal)
 
 
-def _differing_calls(
-    trace: Trace, truth: GroundTruth, real: list, simulated: list, sizes: dict[str, int]
-) -> Verdict:
-    pairs = zip([*real, None], [*simulated, None], strict=False)
-    at, simulated_at = next((r, s) for r, s in pairs if r != s)
-    op = min(call[0] for call in (at, simulated_at) if call is not None)
-    words = {"real": _call_text(at), "model": _call_text(simulated_at)}
-    context = _context(trace, truth, op) if op >= 0 else ()
-    return Verdict(**sizes, what="syscalls", op=op, **words, context=context)
+def _differing_calls(trace: Trace, truth: GroundTruth, simulated: list, equal: Verdict) -> Verdict:
+    pairs = zip([*_as_tuples(truth.syscalls), None], [*simulated, None], strict=False)
+    real, model = next((r, s) for r, s in pairs if r != s)
+    op = min(call[0] for call in (real, model) if call is not None)
+    return replace(
+        equal,
+        what="syscalls",
+        op=op,
+        real=_call_text(real),
+        model=_call_text(model),
+        context=_context(trace, truth, op) if op >= 0 else (),
+    )
 
 
-def _differing_end(truth: GroundTruth, model: Modelled, sizes: dict[str, int]) -> Verdict:
+def _differing_end(truth: GroundTruth, model: Modelled, equal: Verdict) -> Verdict:
     """Compare what is left at the end."""
     pairs = {
         "heap_resident_pages": (truth.heap_resident_pages, model.heap_resident_pages()),
@@ -173,8 +191,8 @@ def _differing_end(truth: GroundTruth, model: Modelled, sizes: dict[str, int]) -
     }
     for what, (real, simulated) in pairs.items():
         if real != simulated:
-            return Verdict(**sizes, what=what, real=str(real), model=str(simulated))
-    return Verdict(**sizes)
+            return replace(equal, what=what, real=str(real), model=str(simulated))
+    return equal
 
 
 def _allocators_calls(kernel: object, trace: Trace) -> list[tuple]:
@@ -189,7 +207,9 @@ def _as_tuples(calls: Syscalls | None) -> list[tuple]:
     if calls is None:
         return []
     arguments = calls.arguments.astype(np.int64).tolist()
-    rows = zip(calls.op.tolist(), calls.name.tolist(), arguments, calls.result.tolist(), strict=True)
+    rows = zip(
+        calls.op.tolist(), calls.name.tolist(), arguments, calls.result.tolist(), strict=True
+    )
     return [(op, name, *six, result) for op, name, six, result in rows]
 
 
