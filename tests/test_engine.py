@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from allocsim import engine
-from allocsim.engine import simulate
+from allocsim.engine import simulate, simulation
 from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel import CostTable
 from allocsim.policy import Kind, Policy
@@ -213,7 +212,7 @@ def test_compiled_equals_interpreted():
 
 @pytest.mark.slow
 def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
-    monkeypatch.setattr(engine, "COMPILE_FROM_OPS", 1)
+    monkeypatch.setattr(simulation, "COMPILE_FROM_OPS", 1)
     trace = Trace.of(op=[MALLOC], object=[0], size=[10])
     with pytest.warns(RuntimeWarning, match=r"Clumsy.free \(test_engine.py:\d+\)") as warned:
         for _ in range(2):

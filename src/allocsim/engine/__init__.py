@@ -1,0 +1,12 @@
+"""Runs a workload through a policy on the modelled kernel.
+
+Every simulated thread is a SimPy process. What an operation does is decided when it starts, in the
+order of (start time, thread number); how long it took delays the thread. A recorded trace keeps its
+order of effects, so one process drives it, however many threads it has, and it meets nobody between
+two samples.
+"""
+
+from allocsim.engine.batch import drive_columns, drive_signature
+from allocsim.engine.simulation import KERNEL_OPTIONS, MODES, Result, simulate
+
+__all__ = ["KERNEL_OPTIONS", "MODES", "Result", "drive_columns", "drive_signature", "simulate"]

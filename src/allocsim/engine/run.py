@@ -1,0 +1,113 @@
+"""One run in progress: driving batches, sampling memory, walking the heap, explaining errors."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from allocsim import metrics
+from allocsim.driver import Driver
+from allocsim.engine.batch import Batch
+from allocsim.errors import AllocsimError, InputError, SimulationError
+from allocsim.kernel.kernel import LOG_COLUMNS
+from allocsim.kernel.memory import PAGE_BYTES
+from allocsim.trace import BATCH_OPS, Op, TraceSource
+
+
+class Schedule:
+    """At which operations to sample and to walk; with an unknown end, every 65,536 of them."""
+
+    def __init__(self, n_ops: int | None, samples: int, walks: int) -> None:
+        if samples < 1 or walks < 0:
+            raise InputError("at least one sample, and no negative number of walks")
+        self.n_ops, self.samples = n_ops, samples
+        self.walk_every = max(1, samples // walks) if walks else 0
+        self.taken = 0
+
+    def next_stop(self) -> int:
+        """The operation before which the next sample is due."""
+        if self.n_ops is None:
+            return (self.taken + 1) * BATCH_OPS
+        return max(1, (self.taken + 1) * self.n_ops // self.samples)
+
+    def walks_now(self) -> bool:
+        return self.walk_every > 0 and self.taken % self.walk_every == 0
+
+
+@dataclass
+class Run:
+    """One run in progress."""
+
+    driver: Driver
+    source: TraceSource
+    compiled: bool
+    schedule: Schedule
+    progress: Callable[[int, int], None] | None
+    on_ops: Callable[[np.ndarray, np.ndarray], None] | None
+    on_syscalls: Callable[[np.ndarray], None] | None
+    samples: list[tuple] = field(default_factory=list)
+    walks: list[tuple] = field(default_factory=list)
+
+    def drive(self, batch: Batch, start: int, stop: int) -> None:
+        """Run rows start..stop of a batch."""
+        first_op = self.driver.n_ops
+        addresses, faults = batch.reports(self.on_ops is not None)
+        arguments = (*batch.columns, addresses, faults, start, stop)
+        try:
+            self.driver.run("drive", *arguments, compiled=self.compiled)
+        except Exception as error:
+            row = min(start + self.driver.n_ops - first_op, stop - 1)
+            raise explained(error, self.driver, Op(int(batch.trace.op[row]))) from error
+        if self.on_ops is not None:
+            self.on_ops(addresses[start:stop], faults[start:stop])
+        self._flush_syscalls()
+
+    def _flush_syscalls(self) -> None:
+        kernel = self.driver.policy.kernel
+        if self.on_syscalls is not None and kernel.n_logged:
+            flat = np.frombuffer(kernel.log, np.int64, kernel.n_logged * LOG_COLUMNS)
+            self.on_syscalls(flat.reshape(-1, LOG_COLUMNS).copy())
+            kernel.n_logged = 0
+
+    def sample(self) -> None:
+        """Note memory now, and walk the heap where that is due."""
+        driver, kernel = self.driver, self.driver.policy.kernel
+        now = (driver.n_ops, kernel.now_ns(), driver.live_bytes)
+        resident = kernel.resident_pages * PAGE_BYTES
+        self.samples.append((*now, kernel.mapped_bytes, resident))
+        self.schedule.taken += 1
+        if self.schedule.walks_now():
+            self.walks.append((*now, *self._walk().values()))
+        if self.progress is not None:
+            self.progress(driver.n_ops, self.source.n_ops or driver.n_ops)
+
+    def _walk(self) -> dict[str, int]:
+        n = self.driver.run("walk", compiled=self.compiled)
+        ranges = self.driver.policy.ranges
+        return metrics.heap_state(
+            np.frombuffer(ranges.address, np.int64, n),
+            np.frombuffer(ranges.size_bytes, np.int64, n),
+            np.frombuffer(ranges.kind, np.uint8, n),
+        )
+
+
+def explained(error: Exception, driver: Driver, op: Op) -> Exception:
+    """The error with the operation, policy and method in which it happened."""
+    name = type(driver)._fields["policy"].cls.__name__
+    place = f"op {driver.n_ops} ({op.name.lower()}), policy {name}"
+    if getattr(error, "is_complete", False):  # the referee's say where they come from
+        return type(error)(f"op {driver.n_ops} ({op.name.lower()}): {error}")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.name not in _PLUMBING]
+    where = f", in {own[-1].name} ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    if isinstance(error, SimulationError):
+        return SimulationError(f"{place}{where}: {error}")
+    return AllocsimError(f"{place}{where}: {type(error).__name__}: {error}")
+
+
+_PLUMBING = frozenset(
+    "drive run outside area_of read_fault write_fault misaligned offset load store write_pages "  # noqa: SIM905
+    "write_many write_absent touch placed other access".split()
+)
