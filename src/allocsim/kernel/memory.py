@@ -92,11 +92,7 @@ class Memory(Component):
         at = self.offset(address)
         if self.state[at >> PAGE_SHIFT] < ZERO:
             self.read_fault(at >> PAGE_SHIFT, address)
-        line = address >> 6
-        self.accesses += 1
-        if self.lines[line & (LINES - 1)] != line:
-            self.far_accesses += 1
-            self.lines[line & (LINES - 1)] = line
+        self.note_accesses(address, 1)
         if address & (width - 1):
             self.misaligned(address)
         word = self.words[at >> 3]
@@ -113,11 +109,7 @@ class Memory(Component):
             if self.state[page] != WRITTEN:
                 self.write_fault(page, address)
             self.state[page] = WORDS
-        line = address >> 6
-        self.accesses += 1
-        if self.lines[line & (LINES - 1)] != line:
-            self.far_accesses += 1
-            self.lines[line & (LINES - 1)] = line
+        self.note_accesses(address, 1)
         if address & (width - 1):
             self.misaligned(address)
         if width == 8:
@@ -156,12 +148,14 @@ class Memory(Component):
 
     @inline
     def note_accesses(self, address, n):
-        """Count n accesses to one line: the first may be far."""
+        """Count n accesses to one line: the first may be far.
+
+        Without a branch, because no processor could predict it.
+        """
         line = address >> 6
         self.accesses += n
-        if self.lines[line & (LINES - 1)] != line:
-            self.far_accesses += 1
-            self.lines[line & (LINES - 1)] = line
+        self.far_accesses += self.lines[line & (LINES - 1)] != line
+        self.lines[line & (LINES - 1)] = line
 
     def load_called(self, address):
         """`load`, not inlined: for paths that are rarely taken."""
