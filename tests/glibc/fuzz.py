@@ -33,7 +33,7 @@ def keep(seed: int, trace: Trace, tunables: dict[str, int], verdict: Verdict) ->
     """Store a failure as a regression test."""
     path = REGRESSIONS / f"fuzz_{seed}.csv"
     parquet = path.with_suffix(".parquet")
-    write_trace(trace[: verdict.op + 1] if verdict.op >= 0 else trace, parquet)
+    write_trace(parquet, trace[: verdict.op + 1] if verdict.op >= 0 else trace)
     export_csv(str(parquet), str(path))
     parquet.unlink()
     path.with_suffix(".json").write_text(json.dumps(tunables) + "\n")
@@ -57,7 +57,8 @@ def main() -> None:
         n_ops += verdict.ops
         if not verdict.equal:
             n_differ += 1
-            print(f"seed {seed} {tunables}: {verdict}\n{keep(seed, trace, tunables, verdict)}")
+            print(f"seed {seed} {tunables}: {verdict}", flush=True)
+            print(keep(seed, trace, tunables, verdict), flush=True)
     print(f"seeds {first}:{last}: {n_ops} ops, {n_differ} traces differ")
 
 
