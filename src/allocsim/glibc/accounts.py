@@ -32,6 +32,7 @@ class Accounts(Arenas):
 
     def walk(self):
         """Report every chunk; those in the thread caches and fast bins are free."""
+        self.walk_mapped()
         at = 0
         while at < self.n_regions:
             self.walk_chunks(self.regions[at], self.arenas[0].top)
@@ -48,7 +49,6 @@ class Accounts(Arenas):
         while thread < MAX_THREADS:
             self.walk_cache(thread)
             thread += 1
-        self.walk_mapped()
 
     def walk_chunks(self, chunk, top):
         """Report the chunks of one region, up to the top or to the fence that ends it."""

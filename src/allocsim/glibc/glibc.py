@@ -17,7 +17,17 @@ from allocsim.glibc.tcache import NO_ARENA, STRUCTURE_BYTES
 
 
 class Glibc(Accounts):
-    """glibc 2.36's malloc."""
+    """The malloc of glibc 2.36 on x86-64 Linux, equal to it in addresses, system calls and faults.
+
+    Mirrored: malloc, calloc, realloc, memalign and its relatives, free, malloc_usable_size,
+    malloc_trim, mallinfo2 and what happens when a thread ends; thread cache, arenas, fast bins,
+    unsorted, small and large bins, brk, heaps of other arenas, mapped chunks, all tunables but
+    `hugetlb` above 1. Written from documentation and observation; docs/glibc.md tells what is
+    compared with the real library, and which methods are decisions meant to be replaced.
+
+    Not modelled: an arena that is passed over because another thread holds its lock; huge pages
+    themselves; the checks that stop a program with a broken heap.
+    """
 
     # ---- the thread cache
     @inline
