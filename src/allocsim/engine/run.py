@@ -43,6 +43,7 @@ class Run:
     driver: Driver
     source: TraceSource
     compiled: bool
+    compiled_later: bool  # from the first sample on
     schedule: Schedule
     progress: Callable[[int, int], None] | None
     on_ops: Callable[[np.ndarray, np.ndarray], None] | None
@@ -78,6 +79,7 @@ class Run:
         resident = kernel.resident_pages * PAGE_BYTES
         self.samples.append((*now, kernel.mapped_bytes, resident))
         self.schedule.taken += 1
+        self.compiled = self.compiled_later
         if self.schedule.walks_now():
             self.walks.append((*now, *self._walk().values()))
         if self.progress is not None:

@@ -22,7 +22,9 @@ from allocsim.trace import TraceSource
 COMPILE_FROM_OPS = 3_000_000
 """Compiling takes as long as interpreting about so many operations."""
 
-MODES = ("auto", "interpreted", "compiled")
+MODES = ("auto", "interpreted", "compiled", "mixed")
+"""auto: compiled where code is cached or the run long; mixed: compiled from the first sample on."""
+
 KERNEL_OPTIONS = (
     "limit_as_bytes", "limit_data_bytes", "limit_map_count", "overcommit_bytes", "memory_pages",
     "poison",
@@ -75,7 +77,8 @@ def simulate(
     run = Run(
         driver=driver,
         source=source,
-        compiled=_compiled(driver, source, mode),
+        compiled=(compiled := _compiled(driver, source, mode)) and mode != "mixed",
+        compiled_later=compiled,
         progress=progress,
         on_ops=on_ops,
         on_syscalls=on_syscalls,
@@ -142,7 +145,7 @@ def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
     try:
         entry(type(driver), "drive", drive_signature())
     except NotCompilable as error:
-        if mode == "compiled":
+        if mode != "auto":
             raise
         _warn_once(f"{error}; running it interpreted")
         return False
