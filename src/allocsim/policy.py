@@ -17,6 +17,7 @@ from types import ModuleType
 
 from allocsim import resources
 from allocsim.component import Component, Part, Pool, variant
+from allocsim.component.source import guard_loops
 from allocsim.errors import InputError, SimulationError
 from allocsim.kernel import Kernel
 
@@ -147,7 +148,10 @@ def load_policy(name: str) -> type[Policy]:
         path = Path(path_text)
     if path is None or not path.is_file():
         raise InputError(_unknown(name))
-    return _class_in(_import(path), path, class_name)
+    imported = _import(path)
+    for component in _components_of(imported):
+        guard_loops(component)
+    return _class_in(imported, path, class_name)
 
 
 def _unknown(name: str) -> str:
@@ -179,14 +183,19 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
-def _class_in(module: ModuleType, path: Path, class_name: str) -> type[Policy]:
-    classes = {
-        name: value
-        for name, value in vars(module).items()
+def _components_of(module: ModuleType) -> list[type[Component]]:
+    """The components that a module itself defines."""
+    return [
+        value
+        for value in vars(module).values()
         if inspect.isclass(value)
-        and issubclass(value, Policy)
+        and issubclass(value, Component)
         and value.__module__ == module.__name__
-    }
+    ]
+
+
+def _class_in(module: ModuleType, path: Path, class_name: str) -> type[Policy]:
+    classes = {c.__name__: c for c in _components_of(module) if issubclass(c, Policy)}
     if class_name:
         if class_name not in classes:
             raise InputError(f"{path}: no policy class {class_name!r}; it has {', '.join(classes)}")

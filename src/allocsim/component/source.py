@@ -25,17 +25,20 @@ from allocsim.component import base, fields, native
 from allocsim.component.base import Component
 from allocsim.errors import SimulationError
 
-MAX_ROUNDS = 1 << 31
+MAX_ROUNDS = 1 << 28
 """Rounds that the loops of one call may make before it is taken for endless."""
 
 _SCALARS = (int, float, str, tuple)
 
 
 class _Rewrite(ast.NodeTransformer):
-    """The rewrites; `base_of` names the class that `super().name` means, or is None."""
+    """The rewrites; `base_of` names the class that `super().name` means, or is None.
 
-    def __init__(self, base_of: Callable[[str], str] | None, counted: bool) -> None:
-        self.base_of, self.counted, self.loops = base_of, counted, 0
+    For interpreted code indices stay as they are.
+    """
+
+    def __init__(self, base_of: Callable[[str], str] | None, compiled: bool) -> None:
+        self.base_of, self.compiled, self.loops = base_of, compiled, 0
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -48,7 +51,8 @@ class _Rewrite(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         self.generic_visit(node)
-        if not isinstance(node.slice, (ast.Constant, ast.Slice, ast.Tuple)):
+        plain = isinstance(node.slice, (ast.Constant, ast.Slice, ast.Tuple))
+        if self.compiled and not plain:
             call = ast.Call(ast.Name("_unsigned", ast.Load()), [node.slice], [])
             for added in (call, call.func):
                 ast.copy_location(added, node.slice)
@@ -57,8 +61,6 @@ class _Rewrite(ast.NodeTransformer):
 
     def visit_While(self, node: ast.While) -> ast.AST:
         self.generic_visit(node)
-        if not self.counted:
-            return node
         self.loops += 1
         check = ast.parse(
             f"_rounds += 1\nif _rounds > {MAX_ROUNDS}: raise _Endless('a loop that does not end')"
@@ -83,6 +85,24 @@ def tree_of(method: Callable) -> ast.FunctionDef:
 
 def compilable(cls: type[Component], method: Callable) -> Callable:
     """`method` of `cls`, rewritten for compilation (see the module's text)."""
+    return _rewritten(cls, method, compiled=True)
+
+
+def guard_loops(cls: type[Component]) -> None:
+    """Count the rounds of the loops in `cls`'s own methods when they run interpreted, too.
+
+    The methods keep their file and lines, so a debugger follows them as before.
+    """
+    for name, method in list(vars(cls).items()):
+        if inspect.isfunction(method) and _has_loop(tree_of(method)):
+            setattr(cls, name, _rewritten(cls, method, compiled=False))
+
+
+def _has_loop(function: ast.FunctionDef) -> bool:
+    return any(isinstance(node, ast.While) for node in ast.walk(function))
+
+
+def _rewritten(cls: type[Component], method: Callable, compiled: bool) -> Callable:
     function = copy.deepcopy(tree_of(method))
     free = method.__code__.co_freevars
     base_of = None
@@ -90,7 +110,7 @@ def compilable(cls: type[Component], method: Callable) -> Callable:
         defined_in = method.__closure__[free.index("__class__")].cell_contents  # type: ignore[index]
         below = cls.__mro__[cls.__mro__.index(defined_in) + 1 :]
         base_of = lambda name: next(c.__name__ for c in below if name in vars(c))  # noqa: E731
-    rewrite = _Rewrite(base_of, counted=not hasattr(method, "uncounted"))
+    rewrite = _Rewrite(base_of, compiled)
     function = rewrite.visit(function)
     if rewrite.loops:
         start = ast.parse("_rounds = 0").body[0]
@@ -108,6 +128,8 @@ def _made(function: ast.FunctionDef, method: Callable) -> Callable:
     exec(compile(module, method.__code__.co_filename, "exec"), namespace)
     made = namespace[method.__name__]
     made.__defaults__ = method.__defaults__
+    made.__qualname__ = method.__qualname__
+    made.__dict__.update(method.__dict__)
     return made
 
 

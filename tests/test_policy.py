@@ -1,0 +1,74 @@
+"""Finding policies by name and path, and what keeps a bad one from doing harm."""
+
+import pytest
+
+from allocsim.component import source
+from allocsim.engine import simulate
+from allocsim.errors import InputError, SimulationError
+from allocsim.policy import Policy, load_policy, policy_names
+from allocsim.trace import Op, Trace
+
+LOOP = """\
+from allocsim import Policy
+
+
+class Loop(Policy):
+    def malloc(self, size):
+        while size > 0:
+            size += 1
+        return 0
+
+    def free(self, address):
+        pass
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", policy_names())
+def test_every_name_is_a_policy(name):
+    assert issubclass(load_policy(name), Policy)
+
+
+def test_a_policy_is_found_by_path_and_class(tmp_path):
+    path = written(tmp_path, LOOP)
+    assert load_policy(path).__name__ == load_policy(f"{path}:Loop").__name__ == "Loop"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("frist_fit", "did you mean 'first_fit'"),
+        ("nothing.py", "no such file"),
+        ("{path}:Missing", "no policy class 'Missing'"),
+    ],
+)
+def test_what_is_not_there_is_told(tmp_path, name, message):
+    with pytest.raises(InputError, match=message):
+        load_policy(name.format(path=written(tmp_path, LOOP)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def broken(:", "mine.py:1: "),
+        ("import nothing_like_it", "cannot be imported: ModuleNotFoundError"),
+        ("x = 1", "found none"),
+        (LOOP + LOOP.replace("Loop", "Other"), "found Loop, Other"),
+    ],
+)
+def test_a_file_without_one_policy_is_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        load_policy(written(tmp_path, text))
+
+
+def test_an_endless_loop_is_an_error_with_its_line_interpreted_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "MAX_ROUNDS", 1000)
+    policy = load_policy(written(tmp_path, LOOP))
+    trace = Trace.of(op=[Op.MALLOC], object=[0], size=[8])
+    with pytest.raises(SimulationError, match=r"malloc \(mine.py:[67]\): a loop that does not end"):
+        simulate(trace, policy, mode="interpreted")
