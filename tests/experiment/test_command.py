@@ -134,6 +134,13 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_there(
     assert len(simulations) == 4
 
 
+def test_the_table_is_shown_even_if_it_cannot_be_written(run, simulations, tmp_path, console):
+    (tmp_path / "out" / "index.sqlite").mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot be written"):
+        run()
+    assert "CPU time falls by a factor of 50.5" in console.text()
+
+
 def test_two_sweeps_do_not_write_to_one_folder(run, simulations, tmp_path):
     (tmp_path / "out").mkdir()
     with (tmp_path / "out" / ".lock").open("w") as lock:

@@ -132,3 +132,11 @@ def test_a_damaged_index_is_made_anew(store, runs, made_up):
     (store.root / "index.sqlite").write_bytes(b"no database" * 1000)
     update_index(store)
     assert indexed(store) == {runs[0].key: 1000.0}
+
+
+def test_an_index_that_cannot_be_written_is_told_and_no_run_is_lost(store, runs, made_up):
+    store.write(runs[0], made_up({}), 1.0)
+    (store.root / "index.sqlite").mkdir()
+    with pytest.raises(StoreError, match=r"index.sqlite: cannot be written.*runs are kept"):
+        update_index(store)
+    assert store.keys() == {runs[0].key}

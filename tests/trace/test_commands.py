@@ -1,6 +1,9 @@
 """The trace commands, as users run them."""
 
+import errno
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +90,25 @@ def test_bad_input_exits_with_2_and_one_line(allocsim, path, tmp_path):
         code, _, message = allocsim(*arguments)
         assert code == 2
         assert message.startswith(start) and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("export", "t.parquet"), ("import", "t.csv")])
+def test_a_read_only_folder_is_told_in_one_line(allocsim, path, tmp_path, monkeypatch, arguments):
+    command, source = arguments
+    allocsim("export", path, "-o", tmp_path / "t.csv")
+
+    def refuse(self, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    def opened(self, mode="r"):
+        return refuse(self) if "w" in mode else readable(self, mode)
+
+    readable = Path.open
+    monkeypatch.setattr("allocsim.trace.writer._open_parquet", refuse)
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    code, _, message = allocsim(command, tmp_path / source, "-o", tmp_path / "new")
+    assert code == 1
+    assert message == (
+        f"error: {tmp_path / 'new'}: cannot write: Read-only file system; nothing is kept\n"
+    )

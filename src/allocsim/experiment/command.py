@@ -50,14 +50,14 @@ def _kind(runs: list[Run], jobs: int) -> Kind:
 
 
 def _conclude(experiment: Experiment, outcome: Outcome, store: RunStore, console: Console) -> None:
-    """Writes what there is, however the sweep ended, and shows it."""
+    """Shows what there is, however the sweep ended, and writes it."""
     tolerance = experiment.file.tolerance
     rows = rows_of(outcome)
     turns = turns_of(settings_of(rows), tolerance)
+    if rows:  # shown before anything is written: a full disk must not hide what came out
+        console.print(summary_view(rows, turns, parameter_units(experiment), tolerance))
     write_results(experiment, outcome, store.root, turns)
     update_index(store)
-    if rows:
-        console.print(summary_view(rows, turns, parameter_units(experiment), tolerance))
     for line in [*_warnings(experiment, rows), *_closing(outcome, store.root)]:
         console.print(line, markup=False, soft_wrap=True)
 

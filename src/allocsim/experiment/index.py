@@ -3,8 +3,9 @@
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
-from allocsim.experiment.store import RunStore, StoredRun
+from allocsim.experiment.store import RunStore, StoredRun, StoreError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -18,15 +19,31 @@ CREATE TABLE IF NOT EXISTS totals (
 
 
 def update_index(store: RunStore) -> None:
-    """Makes `index.sqlite` of a results folder agree with its runs; a damaged one is made anew."""
+    """Makes `index.sqlite` of a results folder agree with its runs; a damaged one is made anew.
+
+    StoreError when it cannot be written.
+    """
     path = store.root / "index.sqlite"
     try:
-        with closing(sqlite3.connect(path)) as database, database:
-            _update(database, store)
+        _update_or_replace(path, store)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"{path}: cannot be written: {error}; run the same command again when it can: "
+            "finished runs are kept"
+        ) from error
+
+
+def _update_or_replace(path: Path, store: RunStore) -> None:
+    try:
+        _update_file(path, store)
     except sqlite3.DatabaseError:
         path.unlink(missing_ok=True)
-        with closing(sqlite3.connect(path)) as database, database:
-            _update(database, store)
+        _update_file(path, store)
+
+
+def _update_file(path: Path, store: RunStore) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        _update(database, store)
 
 
 def _update(database: sqlite3.Connection, store: RunStore) -> None:

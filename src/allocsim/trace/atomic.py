@@ -39,5 +39,9 @@ class AtomicFile:
             self.temporary.replace(self.path)
 
     def discard(self) -> None:
-        """Leave nothing behind; harmless after `commit`."""
-        self.temporary.unlink(missing_ok=True)
+        """Leave nothing behind; harmless after `commit`.
+
+        Where nothing can be removed nothing could be made: the first complaint is the one to tell.
+        """
+        with contextlib.suppress(OSError):
+            self.temporary.unlink()
