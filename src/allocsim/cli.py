@@ -1,5 +1,6 @@
 """The command line: argument parsing only. Every command calls one function of the package."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -113,7 +114,10 @@ def simulate_command(
         typer.Option(help="A policy's name, or my_policy.py; repeatable. [default: glibc]"),
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter, name=value; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="A parameter, name=value, of the policies that have it; repeatable."
+        ),
     ] = None,
     ops: Annotated[
         Path | None, typer.Option(help="Write each op's address and minor faults (Parquet).")
@@ -338,10 +342,19 @@ def warm_command(
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except AllocsimError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        # What is still buffered for a full disk would be complained of once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

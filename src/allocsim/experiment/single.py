@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -153,15 +153,35 @@ def command(request: Request, as_json: bool) -> None:
     if len(request.policies) > 1 and (request.ops or request.syscalls or as_json):
         raise InputError("--ops, --syscalls and --json are for one policy at a time")
     policies = [load_policy(name) for name in request.policies]
+    settings = [_settings_for(policy, policies, request.settings) for policy in policies]
+    for policy, pairs in zip(policies, settings, strict=True):
+        parse_settings(pairs, policy)  # refused now, not when the policies before it are through
     results = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        for policy in policies:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        for policy, pairs in zip(policies, settings, strict=True):
             task = bar.add_task(policy.__name__, total=None)
-            results.append(run_request(request, policy, partial(_advance, bar, task)))
+            own = replace(request, settings=pairs)
+            results.append(run_request(own, policy, partial(_advance, bar, task)))
     if as_json:
         print(json.dumps(_json_ready(summary(results[0])), indent=2, allow_nan=False))
     else:
         print("\n".join(_table_of(request, results)))
+
+
+def _settings_for(
+    policy: type[Policy], policies: list[type[Policy]], pairs: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The pairs whose parameter `policy` has, or none of the policies: those are to be refused."""
+
+    def knows(one: type[Policy], pair: str) -> bool:
+        return pair.partition("=")[0] in one.parameters()
+
+    return tuple(
+        pair
+        for pair in pairs
+        if knows(policy, pair) or not any(knows(other, pair) for other in policies)
+    )
 
 
 def _advance(bar: Any, task: Any, done: int, total: int) -> None:
