@@ -13,6 +13,7 @@ BORDERS = (
     *(524_288, MIB, 2 * MIB, 4 * MIB, 32 * MIB - 4096, 32 * MIB, 32 * MIB + 4096, 40 * MIB),
 )
 """Requests at which something changes, or whose chunks lie there."""
+MOST_LIVE_BYTES = 512 * MIB
 AROUND = (-17, -16, -9, -8, -7, -1, 0, 1, 7, 8, 9, 16, 17)
 ALIGNMENTS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 8192, 65_536, MIB, 2 * MIB)
 TUNABLES = {
@@ -49,8 +50,8 @@ class Program:
 
     def __post_init__(self) -> None:
         draw = self.random.choice
-        self.n_slots = draw([5, 30, 200, 1000])
         self.n_borders = self.largest_border or draw([10, 18, 22, 26, 28, 30, 34, len(BORDERS)])
+        self.n_slots = min(draw([5, 30, 200, 1000]), MOST_LIVE_BYTES // BORDERS[self.n_borders - 1])
         self.share_at_borders = draw([0.0, 0.5, 1.0])
         self.alignments = ALIGNMENTS[: draw([5, 10, len(ALIGNMENTS)])]
         self.writes = draw(["nothing", "all", "some"])
