@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from allocsim.component import Component, Part, Pool, inline, variant
+from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
 from allocsim.kernel.memory import PAGE_BYTES
@@ -12,6 +13,7 @@ from allocsim.trace import Op
 
 MAX_SLOTS = 1 << 30
 MAX_THREADS = 64
+LATER, SOONER, SOONEST = 16, 8, 4  # operations ahead
 
 # The operations as plain integers, which the loop compares fastest in both modes.
 MALLOC, CALLOC, REALLOC = int(Op.MALLOC), int(Op.CALLOC), int(Op.REALLOC)
@@ -58,8 +60,11 @@ class Driver(Component):
         kernel = policy.kernel
         thinking = len(thinks) > 0
         reporting = len(addresses) > 0
+        looking = stop - LATER if is_compiled() else 0
         i = start
         while i < stop:
+            if i < looking:
+                self.look_ahead(objects[i + LATER], objects[i + SOONER], objects[i + SOONEST])
             kernel.op = self.n_ops
             before = kernel.minor_faults
             if threads[i] != policy.thread:
@@ -93,6 +98,23 @@ class Driver(Component):
             self.n_ops += 1
             i += 1
         return i
+
+    @inline
+    def look_ahead(self, later, sooner, soonest):
+        """Have the host fetch what three of the next operations will need, given by their slots.
+
+        First the block's address, then the words before the block, then what the policy knows to be
+        needed for freeing it: they lie anywhere, and waiting for them would take longer than the
+        rest of a call. Slots without a block (malloc's) ask for what is there anyway: a branch that
+        nobody can predict would cost more.
+        """
+        kernel = self.policy.kernel
+        prefetch(self.blocks, 2 * later)
+        block = self.blocks[2 * max(sooner, 0)]
+        kernel.expect((block if block != 0 else kernel.start_brk) - 8)
+        block = self.blocks[2 * max(soonest, 0)]
+        if block != 0:
+            self.policy.expect_free(block)
 
     @inline
     def placed(self, slot, at, size, written):

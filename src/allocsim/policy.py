@@ -107,6 +107,13 @@ class Policy(Component):
     def thread_exit(self):
         """The calling thread ends."""
 
+    def expect_free(self, address):
+        """The block at `address` will probably be freed within a few operations.
+
+        A policy may have the host fetch the words that it will need (`kernel.expect`), which makes
+        simulation faster; it must change nothing. The word before the block is on its way already.
+        """
+
     def walk(self):
         """Report every range of the heap through `self.ranges.add(address, size_bytes, kind)`."""
 

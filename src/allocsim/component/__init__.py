@@ -1,6 +1,6 @@
 """Components: classes with flat, declared state whose source runs interpreted or compiled."""
 
-from allocsim.component.base import Component, host, inline, variant
+from allocsim.component.base import Component, host, in_bounds, inline, variant
 from allocsim.component.fields import Array, Param, Part, Parts, PerThread, Pool, Ref
 from allocsim.component.native import ctz, ilog2
 
@@ -16,6 +16,7 @@ __all__ = [
     "ctz",
     "host",
     "ilog2",
+    "in_bounds",
     "inline",
     "variant",
 ]

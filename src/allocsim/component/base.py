@@ -34,6 +34,15 @@ def inline(method: Callable) -> Callable:
     return method
 
 
+def in_bounds(method: Callable) -> Callable:
+    """Mark a method whose indices are checked by other means: compiled, nobody checks them again.
+
+    An index that is out of bounds all the same crashes the process.
+    """
+    method.in_bounds = True  # type: ignore[attr-defined]
+    return method
+
+
 def host(method: Callable) -> Callable:
     """Mark a method that is never compiled: it may use all of Python."""
     method.host_only = True  # type: ignore[attr-defined]

@@ -116,6 +116,8 @@ def _attach(cls: type[Component], kind: type, path: tuple[type[Component], ...])
     for name, method in cls.methods().items():
         _make_jitable(method)
         options = _INLINE if hasattr(method, "inlined") else _CALLED
+        if hasattr(method, "in_bounds"):
+            options = options | {"boundscheck": False}
         template = _template(name, method, compilable(cls, method))
         overload_method(kind, name, jit_options=options)(template)  # type: ignore[call-arg]
     for name, value in cls._constants.items():

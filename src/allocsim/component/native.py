@@ -62,14 +62,26 @@ def count(states, start, stop, value):
     return bytes(states[start:stop]).count(value)
 
 
-NATIVE = (ctz, ilog2, wrap, unsigned, zero, move, fill, find, count)
+def prefetch(array, i):
+    """Tell the host's processor that array[i] will be needed soon; `i` may lie outside."""
+
+
+def is_compiled():
+    """Whether this runs compiled."""
+    return False
+
+
+NATIVE = (ctz, ilog2, wrap, unsigned, zero, move, fill, find, count, prefetch, is_compiled)
 
 
 def register() -> None:
     """Give numba the compiled bodies; called once, before anything is compiled."""
     import numpy as np
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
     from numba.cpython.unsafe.numbers import leading_zeros, trailing_zeros
-    from numba.extending import overload
+    from numba.extending import intrinsic, overload
 
     def zero_compiled(words, start, n):
         for i in range(start, start + n):
@@ -98,6 +110,23 @@ def register() -> None:
             n += states[i] == value
         return n
 
+    @intrinsic
+    def prefetched(context, array, i):
+        def generate(context, builder, signature, arguments):
+            view = context.make_array(signature.args[0])(context, builder, arguments[0])
+            address = builder.gep(view.data, [arguments[1]])
+            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            how = (1, 3, 1)  # to be written, into the nearest cache, data
+            pointer = builder.bitcast(address, byte)
+            builder.call(function, [pointer, *(ir.Constant(word, k) for k in how)])
+            return context.get_dummy_value()
+
+        return types.none(array, types.intp), generate
+
+    overload(prefetch, inline="always")(lambda array, i: lambda array, i: prefetched(array, i))
+    overload(is_compiled, inline="always")(lambda: lambda: True)
     overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
     overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]
     overload(wrap)(lambda x: lambda x: np.int64(x))

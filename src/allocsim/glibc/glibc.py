@@ -51,6 +51,13 @@ class Glibc(Accounts):
         else:
             self.free_uncached(address, word)
 
+    @inline
+    def expect_free(self, address):
+        """The chunk behind is looked at where the thread cache has no room."""
+        kernel = self.kernel
+        word = kernel.peek(address - SIZE)
+        kernel.expect(address - SIZE + (word & ~FLAGS))
+
     def cache_room(self, index):
         """How many more blocks of a class the thread cache takes."""
         cache = self.tcache

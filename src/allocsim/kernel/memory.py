@@ -5,8 +5,8 @@ included) and a high one with the mapping area. Both are reserved on the host, b
 that metadata is stored in take real memory.
 """
 
-from allocsim.component import Array, Component, Part, Pool, inline
-from allocsim.component.native import count, fill, find, move, wrap, zero
+from allocsim.component import Array, Component, Part, Pool, in_bounds, inline
+from allocsim.component.native import count, fill, find, move, prefetch, wrap, zero
 from allocsim.errors import SimulationError
 from allocsim.kernel.address_space import VmaTable
 from allocsim.kernel.costs import N_EVENTS, Costs, Event
@@ -78,6 +78,12 @@ class Memory(Component):
                 self.outside(address)
         return at
 
+    @inline
+    def expect(self, address):
+        """The word at `address` will be needed soon: have the host fetch it. Changes nothing."""
+        base = self.high_shift if address >= self.high_base else self.low_base
+        prefetch(self.words, (address - base) >> 3)
+
     def outside(self, address):
         if address < 0 or address >= self.task_size:
             raise SimulationError("segmentation fault: user mode may not use address", address)
@@ -87,6 +93,7 @@ class Memory(Component):
 
     # ---- metadata: what the allocator itself reads and writes
     @inline
+    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
     def load(self, address, width=8):
         """The integer of `width` bytes (1, 2, 4: unsigned; 8: signed) at an aligned address."""
         at = self.offset(address)
@@ -104,6 +111,7 @@ class Memory(Component):
         return (word >> ((at & 7) * 8)) & ((1 << (width * 8)) - 1)
 
     @inline
+    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
     def store(self, address, value, width=8):
         """Write the low `width` bytes of `value` at an aligned address."""
         at = self.offset(address)
@@ -124,6 +132,7 @@ class Memory(Component):
             self.store_narrow(at, value, width)
 
     @inline
+    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
     def pop_link(self, address):
         """Load the word at a multiple of 16 and clear the one behind it.
 
@@ -140,6 +149,7 @@ class Memory(Component):
         return self.words[at >> 3]
 
     @inline
+    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
     def push_link(self, address, link, key):
         """Load the word behind a multiple of 16, then store `key` there and `link` before it."""
         at = self.offset(address)
