@@ -31,7 +31,7 @@ def test_links_and_make_targets_exist():
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / path).exists(), path
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
+    assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", README)) <= targets
 
 
 def test_commands_that_the_readme_names_exist():
