@@ -339,6 +339,31 @@ def warm_command(
     raise typer.Exit(warm_command(policies or ()))
 
 
+@app.command("verify")
+def verify_command(
+    workload: Annotated[
+        str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
+    ],
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter, name=value; repeatable.")
+    ] = None,
+    tunables: Annotated[str, typer.Option(help="A GLIBC_TUNABLES string, as it stands.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
+) -> None:
+    """Run a workload on the machine's own glibc and on the model, and compare op by op.
+
+    Every address, system call and page fault, and the heap at the end. Exits with 1, and shows the
+    first difference, if they are not equal.
+
+    Example: `allocsim verify sqlite3 --tunables glibc.malloc.mmap_threshold=65536`
+    """
+    from allocsim.ground_truth import verify_command
+
+    verdict = verify_command.run(workload, setting or (), tunables, seed)
+    print(verdict)
+    raise typer.Exit(0 if verdict.equal else 1)
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     try:
