@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from threading import Event
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from allocsim.errors import SimulationError
 from allocsim.experiment import perform
@@ -19,6 +21,7 @@ from allocsim.experiment.results import read_results
 from allocsim.experiment.runner import make_runs
 from allocsim.experiment.store import RunStore, StoreError
 from allocsim.experiment.sweep import expand
+from allocsim.experiment.table import summary_view
 
 
 @pytest.fixture
@@ -132,6 +135,16 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_there(
     simulations.clear()
     assert run() == 0
     assert len(simulations) == 4
+
+
+def test_a_narrow_terminal_folds_the_table_and_cuts_nothing(run, simulations, tmp_path):
+    run()
+    results = read_results(tmp_path / "out")
+    narrow = Console(file=StringIO(), width=80, highlight=False)
+    narrow.print(summary_view(results.rows, [], {"threshold": "bytes"}, 0.05))
+    text = narrow.file.getvalue()
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    assert "bump" in text and "steady" in text and "KiB" in text
 
 
 def test_the_table_is_shown_even_if_it_cannot_be_written(run, simulations, tmp_path, console):

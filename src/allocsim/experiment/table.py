@@ -59,7 +59,8 @@ def _table(settings: list[Setting], units: dict[str, str], tolerance: float) -> 
     for name in ("workload", "policy", only or "setting"):
         table.add_column(name, no_wrap=name in ("workload", "policy"), overflow="fold")
     for name in ("CPU", "resident peak", "peak / live", "mean", "syscalls", "page faults"):
-        table.add_column(name, justify="right", no_wrap=True)
+        # Folded in a narrow terminal, never cut: half a number is a wrong one.
+        table.add_column(name, justify="right", overflow="fold")
     last = ""
     for setting, reason in best_settings(settings, tolerance):
         shown = setting.workload if setting.workload != last else ""
