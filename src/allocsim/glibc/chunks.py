@@ -12,7 +12,7 @@ A chunk starts 16 bytes before the block that the program gets, at a multiple of
 All sizes and addresses are in bytes.
 """
 
-from allocsim.component import Array, Component, Ref, host
+from allocsim.component import Array, Component, Ref, host, inline
 
 SIZE, NEXT, PREVIOUS, NEXT_SIZE, PREVIOUS_SIZE = 8, 16, 24, 32, 40  # offsets in a chunk
 HEADER_BYTES = 16  # from a chunk to its block
@@ -68,12 +68,11 @@ class Chunks(Component):
         for i in range(N_BINS):
             self.heads[2 * i] = self.heads[2 * i + 1] = i
 
-    # The kernel's load and store are inlined where they are called, which pays for the few that are
-    # hot; the many calls here would multiply the time it takes to compile.
-
+    @inline
     def load(self, address):
         return self.kernel.load(address)
 
+    @inline
     def store(self, address, value):
         self.kernel.store(address, value)
 

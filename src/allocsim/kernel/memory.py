@@ -66,16 +66,20 @@ class Memory(Component):
         self.clock_ps += self.costs.price_ps(event, n)
 
     @inline
-    def offset(self, address):
-        """Address -> byte offset in the backing; every access goes through this bounds check."""
+    def locate(self, address):
+        """Address -> byte offset in the backing; negative outside of it."""
         if address >= self.high_base:
             at = address - self.high_shift
-            if at >= self.span:
-                self.outside(address)
-        else:
-            at = address - self.low_base
-            if at < 0 or at >= self.low_span:
-                self.outside(address)
+            return at if at < self.span else -1
+        at = address - self.low_base
+        return at if at < self.low_span else -1
+
+    @inline
+    def offset(self, address):
+        """Address -> byte offset in the backing; an error outside of it."""
+        at = self.locate(address)
+        if at < 0:
+            self.outside(address)
         return at
 
     @inline
@@ -93,54 +97,64 @@ class Memory(Component):
 
     # ---- metadata: what the allocator itself reads and writes
     @inline
-    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
+    @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def load(self, address, width=8):
         """The integer of `width` bytes (1, 2, 4: unsigned; 8: signed) at an aligned address."""
-        at = self.offset(address)
-        if self.state[at >> PAGE_SHIFT] < ZERO:
-            self.read_fault(at >> PAGE_SHIFT, address)
+        at = self.locate(address)
+        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or address & (width - 1):
+            self.prepare_load(address, width)
         line = address >> 6
         self.accesses += 1
         self.far_accesses += self.lines[line & (LINES - 1)] != line
         self.lines[line & (LINES - 1)] = line
-        if address & (width - 1):
-            self.misaligned(address)
         word = self.words[at >> 3]
         if width == 8:
             return word
         return (word >> ((at & 7) * 8)) & ((1 << (width * 8)) - 1)
 
     @inline
-    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
+    @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def store(self, address, value, width=8):
         """Write the low `width` bytes of `value` at an aligned address."""
-        at = self.offset(address)
-        page = at >> PAGE_SHIFT
-        if self.state[page] != WORDS:
-            if self.state[page] != WRITTEN:
-                self.write_fault(page, address)
-            self.state[page] = WORDS
+        at = self.locate(address)
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & (width - 1):
+            self.prepare_store(address, width)
         line = address >> 6
         self.accesses += 1
         self.far_accesses += self.lines[line & (LINES - 1)] != line
         self.lines[line & (LINES - 1)] = line
-        if address & (width - 1):
-            self.misaligned(address)
         if width == 8:
             self.words[at >> 3] = value
         else:
             self.store_narrow(at, value, width)
 
+    def prepare_load(self, address, width):
+        """Whatever keeps an access off the fast path: a fault, or an error."""
+        at = self.offset(address)
+        if self.state[at >> PAGE_SHIFT] < ZERO:
+            self.read_fault(at >> PAGE_SHIFT, address)
+        if address & (width - 1):
+            self.misaligned(address)
+
+    def prepare_store(self, address, width):
+        """The same for a store, after which the page holds words."""
+        page = self.offset(address) >> PAGE_SHIFT
+        if self.state[page] < WRITTEN:
+            self.write_fault(page, address)
+        self.state[page] = WORDS
+        if address & (width - 1):
+            self.misaligned(address)
+
     @inline
-    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
+    @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def pop_link(self, address):
         """Load the word at a multiple of 16 and clear the one behind it.
 
         It counts as the two accesses it is; their common page and line are looked up once, since
         thread caches do this in every other call.
         """
-        at = self.offset(address)
-        if self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+        at = self.locate(address)
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
             word = self.load_called(address)
             self.store_called(address + 8, 0)
             return word
@@ -149,11 +163,11 @@ class Memory(Component):
         return self.words[at >> 3]
 
     @inline
-    @in_bounds  # offset() has checked the address, and the pools are as large as the windows
+    @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def push_link(self, address, link, key):
         """Load the word behind a multiple of 16, then store `key` there and `link` before it."""
-        at = self.offset(address)
-        if self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+        at = self.locate(address)
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
             self.load_called(address + 8)
             self.store_called(address + 8, key)
             self.store_called(address, link)
@@ -217,17 +231,18 @@ class Memory(Component):
             self.write_pages(target, n_bytes)
 
     @inline
+    @in_bounds  # as above
     def write_pages(self, address, n_bytes):
         """Make every page of [address, address + n_bytes) written; n_bytes > 0."""
-        page = self.offset(address) >> PAGE_SHIFT
-        last = self.offset(address + n_bytes - 1) >> PAGE_SHIFT
-        if page == last:
-            if self.state[page] < WRITTEN:
-                self.write_fault(page, address)
-        else:
-            self.write_many(page, last + 1, address)
+        at = self.locate(address)
+        one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
+        if at < 0 or not one_page or self.state[at >> PAGE_SHIFT] < WRITTEN:
+            self.write_many(address, n_bytes)
 
-    def write_many(self, page, stop, address):
+    def write_many(self, address, n_bytes):
+        """`write_pages` where there is more to do than to look at one page."""
+        page = self.offset(address) >> PAGE_SHIFT
+        stop = (self.offset(address + n_bytes - 1) >> PAGE_SHIFT) + 1
         base = (address & -PAGE_BYTES) - page * PAGE_BYTES
         while page < stop:
             if self.state[page] == ABSENT:
