@@ -8,7 +8,7 @@ from allocsim.glibc.mapped_chunks import MappedChunks
 from allocsim.glibc.mapped_heap import STATE_BYTES
 from allocsim.glibc.tcache import KEY, NO_ARENA, ThreadCache
 
-MAX_ARENAS = 129
+MAX_ARENAS = 66  # one for each thread that a run may have, the main one, and one to spare
 ARENAS_PER_CPU = 8
 MAIN_THREAD = 63  # the thread that creates the others where a trace has several; it runs no op
 STACK_BYTES = 0x801000  # of a thread: 8 MiB and a guard page

@@ -2,12 +2,14 @@
 
 from allocsim.component import Array, ctz
 from allocsim.glibc.chunks import (
+    FLAGS,
     LARGE_BYTES,
     N_BINS,
     NEXT,
     NEXT_SIZE,
     PREVIOUS,
     PREVIOUS_SIZE,
+    SIZE,
     UNSORTED,
     Chunks,
     large_bin,
@@ -71,17 +73,17 @@ class Bins(Chunks):
         """
         first = self.heads[2 * index]
         if first == index:
-            self.store(chunk + NEXT_SIZE, chunk)
-            self.store(chunk + PREVIOUS_SIZE, chunk)
+            self.kernel.store(chunk + NEXT_SIZE, chunk)
+            self.kernel.store(chunk + PREVIOUS_SIZE, chunk)
             return index
         if size < self.size_of(self.heads[2 * index + 1]):
             self.join_sizes(chunk, first)
             return index
         at = first
-        at_size = self.size_of(at)
+        at_size = self.kernel.load(at + SIZE) & ~FLAGS
         while size < at_size:
-            at = self.load(at + NEXT_SIZE)
-            at_size = self.size_of(at)
+            at = self.kernel.load(at + NEXT_SIZE)
+            at_size = self.kernel.load(at + SIZE) & ~FLAGS
         if size == at_size:
             return self.next(at)
         self.join_sizes(chunk, at)
@@ -130,13 +132,13 @@ class Bins(Chunks):
         first = self.heads[2 * index]
         if first == index or self.size_of(first) < need:
             return 0
-        chunk = self.load(first + PREVIOUS_SIZE)
-        size = self.size_of(chunk)
+        chunk = self.kernel.load(first + PREVIOUS_SIZE)
+        size = self.kernel.load(chunk + SIZE) & ~FLAGS
         while size < need:
-            chunk = self.load(chunk + PREVIOUS_SIZE)
-            size = self.size_of(chunk)
+            chunk = self.kernel.load(chunk + PREVIOUS_SIZE)
+            size = self.kernel.load(chunk + SIZE) & ~FLAGS
         if chunk != self.heads[2 * index + 1]:
-            second = self.load(chunk + NEXT)
+            second = self.kernel.load(chunk + NEXT)
             if self.size_of(second) == size:
                 return second
         return chunk
