@@ -286,7 +286,7 @@ def _metadata_is_simulated(trial: _Trial, name: str) -> CheckResult:
     return _passed(name)
 
 
-_OWN_ATTRIBUTES = frozenset({"_backing", "_scalars", "_parts"})
+_OWN_ATTRIBUTES = frozenset({"_backing", "_scalars", "_parts", "_mirror"})
 
 
 def _own_parts(cls: type[Component]) -> Iterator[type[Component]]:

@@ -10,6 +10,7 @@ import inspect
 import mmap
 import types
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from allocsim.component.fields import (
     declared,
     is_constant,
 )
+from allocsim.component.scalars import Scalars
 from allocsim.errors import InputError
 
 
@@ -193,20 +195,6 @@ class Component:
         return np.dtype(layout or [("nothing", "i8")], align=True)
 
     # ---- running
-    def push(self) -> None:
-        """Copy the scalars of the whole tree from Python attributes into the record."""
-        for name in self._scalars:
-            self._record[name] = getattr(self, name)
-        for part in self._parts:
-            part.push()
-
-    def pull(self) -> None:
-        """Copy the scalars of the whole tree from the record back into Python attributes."""
-        for name in self._scalars:
-            setattr(self, name, self._record[name][0].item())
-        for part in self._parts:
-            part.pull()
-
     def run(self, method: str, *arguments: Any, compiled: bool = False) -> Any:
         """`self.method(*arguments)`, either way; arguments are integers and NumPy arrays.
 
@@ -218,11 +206,15 @@ class Component:
         from allocsim.component.compiler import entry
 
         call = entry(type(self), method, arguments)
-        self.push()
+        self._mirror.push()
         try:
             return call(self._record.ctypes.data, *arguments)
         finally:
-            self.pull()
+            self._mirror.pull()
+
+    @cached_property
+    def _mirror(self) -> Scalars:
+        return Scalars(self)
 
 
 def stored_name(name: str, declaration: Part) -> str:
