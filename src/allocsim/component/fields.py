@@ -124,7 +124,8 @@ class Param(_State):
         kind = type(self.default)
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
             raise InputError(
-                f"parameter {name}: {value!r} is not a number; it is in {self.domain()}"
+                f"parameter {name}: {value!r} is not a {'whole ' * (kind is int)}number; "
+                f"it is in {self.domain()}"
             )
         if (self.choices and value not in self.choices) or not self.low <= value <= self.high:
             raise InputError(f"parameter {name}: {value} is out of range; it is in {self.domain()}")

@@ -7,6 +7,14 @@ two samples.
 """
 
 from allocsim.engine.batch import drive_columns, drive_signature
-from allocsim.engine.simulation import KERNEL_OPTIONS, MODES, Result, simulate
+from allocsim.engine.simulation import KERNEL_OPTIONS, MODES, Result, is_warm, simulate
 
-__all__ = ["KERNEL_OPTIONS", "MODES", "Result", "drive_columns", "drive_signature", "simulate"]
+__all__ = [
+    "KERNEL_OPTIONS",
+    "MODES",
+    "Result",
+    "drive_columns",
+    "drive_signature",
+    "is_warm",
+    "simulate",
+]

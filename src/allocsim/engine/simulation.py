@@ -136,9 +136,9 @@ def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
         raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     if mode == "interpreted" or driver.interpreted_only:
         return False
-    from allocsim.component.compiler import NotCompilable, entry, is_cached
+    from allocsim.component.compiler import NotCompilable, entry
 
-    if mode == "auto" and not is_cached(type(driver), "drive"):
+    if mode == "auto" and not is_warm(driver):
         n_ops = source.n_ops
         if n_ops is not None and n_ops < COMPILE_FROM_OPS:
             return False
@@ -150,6 +150,14 @@ def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
         _warn_once(f"{error}; running it interpreted")
         return False
     return True
+
+
+def is_warm(driver: Driver) -> bool:
+    """Whether the driver's compiled code is cached: of both entry points, or a long compilation
+    would wait at the first walk."""
+    from allocsim.component.compiler import is_cached
+
+    return all(is_cached(type(driver), method) for method in ("drive", "walk"))
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from allocsim.driver import Driver, driver_for
-from allocsim.engine import Result, simulate
+from allocsim.engine import Result, is_warm, simulate
 from allocsim.errors import AllocsimError
 from allocsim.experiment.spec import KernelOptions
 from allocsim.experiment.store import RunStore, StoredRun, StoreError
@@ -80,9 +80,7 @@ def driver_maker(referee: bool) -> Callable[..., Driver]:
 @cache
 def runs_compiled(policy: str) -> bool:
     """Whether a policy has compiled code on disk, so that the engine will use it."""
-    from allocsim.component.compiler import is_cached
-
-    return is_cached(type(driver_for(_policy(policy))), "drive")
+    return is_warm(driver_for(_policy(policy)))
 
 
 @cache

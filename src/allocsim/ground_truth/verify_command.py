@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from allocsim.component.compiler import is_cached
 from allocsim.driver import driver_for
+from allocsim.engine import is_warm
 from allocsim.experiment.single import parse_settings
 from allocsim.glibc import Glibc
 from allocsim.glibc.environment import parameters_from_tunables
@@ -23,5 +23,5 @@ def run(workload: str, settings: Iterable[str], tunables: str, seed: int) -> Ver
     parameters = parameters_from_tunables(tunables)
     parameters |= {k: int(v) for k, v in parse_settings(settings, Glibc).items()}
     long = source.n_ops is None or source.n_ops >= COMPILE_FROM_OPS
-    compiled = long or is_cached(type(driver_for(Glibc)), "drive")
+    compiled = long or is_warm(driver_for(Glibc))
     return verify(source, parameters, compiled=compiled)
