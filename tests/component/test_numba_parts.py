@@ -143,3 +143,18 @@ def test_the_dispatcher_compiles_for_a_signature_and_keeps_it():
 
 def test_numba_is_in_the_tested_range():
     assert numba.__version__.split(".")[:2] == ["0", "68"]
+
+
+def test_a_prefetch_is_an_instruction_that_changes_nothing():
+    from allocsim.component import compiler, native
+
+    assert compiler.NotCompilable  # importing it registers the helpers
+
+    @njit
+    def look(array, i):
+        native.prefetch(array, i)
+        return array[0] if native.is_compiled() else -1
+
+    assert look(np.array([7, 8]), 1) == look(np.array([7, 8]), 1 << 40) == 7
+    assert "llvm.prefetch" in next(iter(look.inspect_llvm().values()))
+    assert native.prefetch(memoryview(b""), 5) is None and not native.is_compiled()

@@ -1,0 +1,84 @@
+"""Starting: help loads little, and what one process compiled the next one only loads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("numba", "llvmlite", "scipy.stats", "seaborn", "matplotlib", "pandas", "pyarrow", "simpy")
+HELP = """
+import sys
+from allocsim.cli import main
+sys.argv = ["allocsim", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+print(*sorted(sys.modules), sep="\\n", file=sys.stderr)
+"""
+WARM = """
+import json
+from numba.core import event
+from allocsim.warm import warm
+with event.install_recorder("numba:compile") as recorder:
+    warmed = [warm("first_fit"), warm("first_fit")]
+    compiled = len(recorder.buffer)
+    from allocsim.engine import simulate
+    from allocsim.policy import load_policy
+    from allocsim.trace import Op, Trace
+    trace = Trace.of(op=[Op.MALLOC, Op.FREE], object=0, size=[64, 0])
+    run = simulate(trace, load_policy("first_fit"))
+print(json.dumps([
+    [w.was_cached for w in warmed], compiled, len(recorder.buffer), run.provenance["compiled"]
+]))
+"""
+BAD = """
+from allocsim import Policy
+
+class Bad(Policy):
+    def malloc(self, size):
+        return {1: size}[1]
+
+    def free(self, address):
+        pass
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["simulate", "--help"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *arguments], capture_output=True, text=True, check=True
+    )
+    assert "Usage" in done.stdout
+    assert not set(HEAVY) & set(done.stderr.split())
+
+
+def warmed(cache: Path) -> list:
+    done = subprocess.run(
+        [sys.executable, "-c", WARM],
+        env=os.environ | {"ALLOCSIM_CACHE": str(cache)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_what_one_process_warmed_the_next_one_loads(tmp_path):
+    cached, compiled, _, used = warmed(tmp_path)
+    assert (cached, used) == ([False, True], True)
+    assert compiled > 0
+    assert warmed(tmp_path) == [[True, True], 0, 0, True]
+
+
+@pytest.mark.slow
+def test_warm_tells_what_does_not_compile(tmp_path, monkeypatch, capsys):
+    from allocsim.warm import warm_command
+
+    monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path / "cache"))
+    policy = tmp_path / "bad.py"
+    policy.write_text(BAD)
+    assert warm_command([str(policy)]) == 1
+    assert "runs interpreted: Bad cannot be compiled" in capsys.readouterr().out
