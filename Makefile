@@ -3,8 +3,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+MINUTES ?= 10
+SEEDS ?= 0:1000000
 
-.PHONY: setup demo test test-fast lint bench paper clean
+.PHONY: setup demo test test-fast fuzz lint bench paper clean
 
 setup: $(STAMP)
 
@@ -22,6 +24,9 @@ test: $(STAMP)  ## all tests
 
 test-fast: $(STAMP)  ## what to run while working
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+fuzz: $(STAMP)  ## the glibc model against the real library: make fuzz MINUTES=10 SEEDS=0:1000
+	$(BIN)/python tests/glibc/fuzz.py --minutes $(MINUTES) --seeds $(SEEDS)
 
 lint: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -104,6 +104,12 @@ class Policy(Component):
             return 0
         return self.malloc(size)
 
+    def start_threads(self, n, with_stacks=1):
+        """The program creates n threads (more than one), before the first operation.
+
+        `with_stacks` 0: their stacks are in the address space already.
+        """
+
     def thread_exit(self):
         """The calling thread ends."""
 

@@ -125,7 +125,7 @@ def register() -> None:
 
         return types.none(array, types.intp), generate
 
-    overload(prefetch, inline="always")(lambda array, i: lambda array, i: prefetched(array, i))
+    overload(prefetch, inline="always")(lambda array, i: lambda array, i: prefetched(array, i))  # type: ignore[call-arg]
     overload(is_compiled, inline="always")(lambda: lambda: True)
     overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
     overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]

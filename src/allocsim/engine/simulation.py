@@ -74,6 +74,7 @@ def simulate(
     driver.writing = int(writing)
     driver.policy.kernel.logging = int(on_syscalls is not None)
     _check_source(source)
+    _start_threads(driver, source, layout)
     run = Run(
         driver=driver,
         source=source,
@@ -119,6 +120,13 @@ def _swapping(policy: type[Policy]) -> type[Policy]:
     from allocsim.kernel.swap import SwappingKernel
 
     return with_kernel(policy, SwappingKernel)
+
+
+def _start_threads(driver: Driver, source: TraceSource, layout: Layout | None) -> None:
+    """Where a workload has several threads, all are created first; what that costs has op -1."""
+    if source.n_threads > 1:
+        driver.policy.kernel.op = -1
+        driver.policy.start_threads(source.n_threads, int(layout is None or not layout.heap_mapped))
 
 
 def _check_source(source: TraceSource) -> None:

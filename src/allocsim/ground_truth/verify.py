@@ -133,7 +133,7 @@ def modelled(
     except SimulationError as error:
         error.add_note(f"in op {driver.n_ops} of the trace")
         raise
-    return Modelled(address, faults, _allocators_calls(kernel, trace), driver)
+    return Modelled(address, faults, _allocators_calls(kernel), driver)
 
 
 @cache
@@ -195,12 +195,11 @@ def _differing_end(truth: GroundTruth, model: Modelled, equal: Verdict) -> Verdi
     return equal
 
 
-def _allocators_calls(kernel: object, trace: Trace) -> list[tuple]:
-    """The model's system calls as (op, name, six arguments, result), without the program's own."""
+def _allocators_calls(kernel: object) -> list[tuple]:
+    """The model's system calls as (op, name, six arguments, result)."""
     log, n = kernel.log, kernel.n_logged  # type: ignore[attr-defined]
     rows = np.array(log[: n * LOG_COLUMNS], np.int64).reshape(-1, LOG_COLUMNS)
-    own = np.append(trace.op >= Op.MMAP, False)[rows[:, 0]]  # row -1, before the first op: False
-    return [(row[0], SYSCALL_NAMES[row[1]], *row[2:]) for row in rows[~own].tolist()]
+    return [(row[0], SYSCALL_NAMES[row[1]], *row[2:]) for row in rows.tolist()]
 
 
 def _as_tuples(calls: Syscalls | None) -> list[tuple]:

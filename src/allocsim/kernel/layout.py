@@ -35,6 +35,7 @@ class Layout:
     areas: tuple[Area, ...] = field(default_factory=tuple)
     reserved_end: int = 0x10000  # vm.mmap_min_addr
     stack_limit_bytes: int = 8 * MIB
+    heap_mapped: bool = False  # the maps were taken when there was a heap, and threads had stacks
 
     @classmethod
     def standard(
@@ -89,6 +90,7 @@ class Layout:
             mmap_base=standard.mmap_base,
             top_down=True,
             areas=tuple(areas),
+            heap_mapped=heap is not None,
         )
 
     @classmethod
