@@ -82,4 +82,4 @@ def test_warm_tells_what_does_not_compile(tmp_path, monkeypatch, capsys):
     policy = tmp_path / "bad.py"
     policy.write_text(BAD)
     assert warm_command([str(policy)]) == 1
-    assert "runs interpreted: Bad cannot be compiled" in capsys.readouterr().out
+    assert "Bad cannot be compiled: Bad.malloc (bad.py:6)" in capsys.readouterr().out
