@@ -125,12 +125,14 @@ def register() -> None:
 
         return types.none(array, types.intp), generate
 
-    overload(prefetch, inline="always")(lambda array, i: lambda array, i: prefetched(array, i))  # type: ignore[call-arg]
-    overload(is_compiled, inline="always")(lambda: lambda: True)
+    # Inlined by LLVM: numba's own inlining takes it much longer.
+    tiny: dict = {"jit_options": {"forceinline": True}}
+    overload(prefetch, **tiny)(lambda array, i: lambda array, i: prefetched(array, i))
+    overload(is_compiled, **tiny)(lambda: lambda: True)
     overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
     overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]
     overload(wrap)(lambda x: lambda x: np.int64(x))
-    overload(unsigned, inline="always")(lambda x: lambda x: np.uint64(x))
+    overload(unsigned, **tiny)(lambda x: lambda x: np.uint64(x))
     overload(zero)(lambda words, start, n: zero_compiled)
     overload(move)(lambda array, source, target, n: move_compiled)
     overload(fill)(lambda states, start, n, value: fill_compiled)
