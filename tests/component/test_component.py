@@ -191,8 +191,8 @@ def test_parameters_are_listed_with_unit_range_and_meaning():
     ("values", "said"),
     [
         ({"base": 101}, "base: 101 is out of range; it is in 0 to 100 bytes"),
-        ({"base": "5"}, "'5' is not a number"),
-        ({"base": True}, "True is not a number"),
+        ({"base": "5"}, "'5' is not a whole number"),
+        ({"base": True}, "True is not a whole number"),
         ({"basis": 5}, "Tree has no parameter 'basis'"),
         ({"one": {"size": 5}}, "Counter has no parameter 'size'"),
     ],
