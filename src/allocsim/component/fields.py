@@ -95,7 +95,7 @@ class PerThread(Part):
     def __get__(self, owner: Any, _: type | None = None) -> Any:
         if owner is None:
             return self
-        return getattr(owner, self._each)[owner.thread]  # type: ignore[attr-defined]
+        return owner.__dict__[self._each][owner.thread]  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

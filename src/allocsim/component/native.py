@@ -127,7 +127,7 @@ def register() -> None:
 
     # Inlined by LLVM: numba's own inlining takes it much longer.
     tiny: dict = {"jit_options": {"forceinline": True}}
-    overload(prefetch, **tiny)(lambda array, i: lambda array, i: prefetched(array, i))
+    overload(prefetch, **tiny)(lambda array, i: lambda array, i: prefetched(array, i))  # type: ignore[call-arg]
     overload(is_compiled, **tiny)(lambda: lambda: True)
     overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
     overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]

@@ -10,7 +10,7 @@ for i in range(700):
     size = int(20_000 * 150 ** random.random())
     raw = (line * (size // len(line) + 1))[:size]
     text = bytearray(raw)
-    text[:: 4096] = b"x" * len(text[::4096])
+    text[::4096] = b"x" * len(text[::4096])
     cache[i] = (bytes(text), zlib.compress(text, 1))
     if len(cache) > 25:
         del cache[random.choice(sorted(cache)[:15])]
