@@ -129,7 +129,7 @@ class Driver(Component):
         if self.live_bytes > self.peak_live_bytes:
             self.peak_live_bytes = self.live_bytes
         if written > 0 and self.writing:
-            self.policy.kernel.touch(at, min(written, size))
+            self.policy.kernel.touch(at, written if written < size else size)
 
     def other(self, op, slot, size, alignment, written, offset, arg):
         """Every operation but malloc and free; returns the address that the call gave."""

@@ -32,8 +32,7 @@ class Glibc(Accounts):
     # ---- the thread cache
     @inline
     def malloc(self, size):
-        chunk = max((size + 23) & -16, SMALLEST_CHUNK_BYTES)
-        index = (chunk >> 4) - 2
+        index = (size - 9) >> 4 if size > 24 else 0  # (size + 23) // 16 - 2, the smallest chunk's
         if index < self.cache_classes and self.tcache.counts[index] > 0:
             return self.take_cached(index)
         return self.malloc_uncached(size)

@@ -12,6 +12,7 @@ from allocsim.kernel.address_space import VmaTable
 from allocsim.kernel.costs import N_EVENTS, Costs, Event
 
 PAGE_BYTES = 4096
+BYTE_WRITTEN = int(Event.BYTE_WRITTEN)  # a plain number: looked up in every call that writes
 PAGE_SHIFT = 12
 WORDS_PER_PAGE = 512
 SPAN_BYTES = 320 << 30
@@ -212,7 +213,7 @@ class Memory(Component):
     @inline
     def touch(self, address, n_bytes):
         """The program writes n_bytes at `address`."""
-        self.counts[Event.BYTE_WRITTEN] += n_bytes
+        self.counts[BYTE_WRITTEN] += n_bytes
         self.write_pages(address, n_bytes)
         if self.poison:
             self.spoil(address, n_bytes)
