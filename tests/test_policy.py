@@ -1,5 +1,9 @@
 """Finding policies by name and path, and what keeps a bad one from doing harm."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from allocsim.component import source
@@ -72,3 +76,24 @@ def test_an_endless_loop_is_an_error_with_its_line_interpreted_too(tmp_path, mon
     trace = Trace.of(op=[Op.MALLOC], object=[0], size=[8])
     with pytest.raises(SimulationError, match=r"malloc \(mine.py:[67]\): a loop that does not end"):
         simulate(trace, policy, mode="interpreted")
+
+
+@pytest.mark.slow
+def test_copies_of_a_file_share_their_compiled_code(tmp_path):
+    """The second process finds the code that the first one compiled from another folder."""
+    script = (
+        "import sys; from allocsim.component.compiler import is_cached\n"
+        "from allocsim.driver import driver_for; from allocsim.engine import simulate\n"
+        "from allocsim.policy import load_policy; from allocsim.trace import Trace\n"
+        "policy = load_policy(sys.argv[1]); print(is_cached(type(driver_for(policy)), 'drive'))\n"
+        "simulate(Trace.of(op=[0, 4], object=[0, 0], size=[9, 0]), policy, mode='compiled')\n"
+    )
+    environment = os.environ | {"ALLOCSIM_CACHE": str(tmp_path / "cache")}
+    outputs = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        path = written(tmp_path / folder, LOOP.replace("while size > 0:", "while size > 1000:"))
+        command = [sys.executable, "-c", script, path]
+        outputs.append(subprocess.run(command, env=environment, capture_output=True, text=True))
+    assert [done.stdout.strip() for done in outputs] == ["False", "True"], outputs
+    assert [done.returncode for done in outputs] == [0, 0], outputs

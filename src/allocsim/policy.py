@@ -181,7 +181,8 @@ def _unknown(name: str) -> str:
 
 def _import(path: Path) -> ModuleType:
     """Import a policy's file under a name of its own; a mistake inside is told with its line."""
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    # Cached machine code names the module, and is shared by all copies of the same file.
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     name = f"allocsim_policy_{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
