@@ -58,6 +58,8 @@ class Driver(Component):
         """
         policy = self.policy
         kernel = policy.kernel
+        counts = kernel.counts
+        blocks = self.blocks
         thinking = len(thinks) > 0
         reporting = len(addresses) > 0
         looking = stop - LATER if is_compiled() else 0
@@ -74,16 +76,16 @@ class Driver(Component):
             op = ops[i]
             slot = objects[i]
             if op == MALLOC:
-                kernel.counts[CALL] += 1
+                counts[CALL] += 1
                 at = policy.malloc(sizes[i])
                 self.placed(slot, at, sizes[i], written[i])
             elif op == FREE:
                 at = 0
-                kernel.counts[CALL] += 1
-                block = self.blocks[2 * slot]
-                self.live_bytes -= self.blocks[2 * slot + 1]
-                self.blocks[2 * slot] = 0
-                self.blocks[2 * slot + 1] = 0
+                counts[CALL] += 1
+                block = blocks[2 * slot]
+                self.live_bytes -= blocks[2 * slot + 1]
+                blocks[2 * slot] = 0
+                blocks[2 * slot + 1] = 0
                 if block != 0:
                     self.live_objects -= 1
                     policy.free(block)
