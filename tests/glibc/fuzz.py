@@ -2,8 +2,9 @@
 
 usage: python tests/glibc/fuzz.py [--seeds 0:1000] [--minutes 10] [--ops 50000]
 
-Each seed is one trace with its tunables and threads. A difference is printed with its seed, and its
-trace, cut off behind the first difference, goes to tests/regressions.
+Each seed is one trace with its tunables and threads. One in twelve writes its large blocks whole;
+the others are light, since page faults would take nearly all the time. A difference is printed with
+its seed, and its trace, cut off behind the first difference, goes to tests/regressions.
 """
 
 import argparse
@@ -20,13 +21,15 @@ from allocsim.trace.text import export_csv
 
 REGRESSIONS = Path(__file__).parent.parent / "regressions"
 THREADS = (1, 1, 1, 2, 4, 16)
+SHARE_LIGHT = 11 / 12
 
 
 def drawn(seed: int, n_ops: int) -> tuple[Trace, dict[str, int]]:
     """The trace and tunables of one seed."""
     random = Random(seed)
     n_threads, tunables = random.choice(THREADS), random_tunables(random)
-    return Program(random, n_threads).trace(n_ops), tunables
+    light = random.random() < SHARE_LIGHT
+    return Program(random, n_threads, light=light).trace(n_ops), tunables
 
 
 def keep(seed: int, trace: Trace, tunables: dict[str, int], verdict: Verdict) -> Path:

@@ -14,6 +14,8 @@ BORDERS = (
 )
 """Requests at which something changes, or whose chunks lie there."""
 MOST_LIVE_BYTES = 512 * MIB
+SMALL_BORDERS = 21  # those up to a page
+LIGHT_WRITTEN_BYTES = 16_384
 AROUND = (-17, -16, -9, -8, -7, -1, 0, 1, 7, 8, 9, 16, 17)
 ALIGNMENTS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 8192, 65_536, MIB, 2 * MIB)
 TUNABLES = {
@@ -41,11 +43,16 @@ def random_tunables(random: Random) -> dict[str, int]:
 
 @dataclass
 class Program:
-    """Makes random ops; its tastes are drawn once, those in `_change_mood` change every 500 ops."""
+    """Makes random ops; its tastes are drawn once, those in `_change_mood` change every 500 ops.
+
+    A light program costs little time for what it covers: it is mostly made of small sizes, writes
+    or reads the first pages of a large block only, and its threads make a few ops in turn.
+    """
 
     random: Random
     n_threads: int = 1
     largest_border: int = 0  # 0: drawn
+    light: bool = False
     sizes: dict[int, int] = field(default_factory=dict)  # of live objects
 
     def __post_init__(self) -> None:
@@ -55,6 +62,8 @@ class Program:
         self.share_at_borders = draw([0.0, 0.5, 1.0])
         self.alignments = ALIGNMENTS[: draw([5, 10, len(ALIGNMENTS)])]
         self.writes = draw(["nothing", "all", "some"])
+        self.share_any_size = draw([0.02, 0.1]) if self.light else 1.0
+        self.share_same_thread = draw([0.5, 0.9]) if self.light else 0.0
         self._change_mood()
 
     def _change_mood(self) -> None:
@@ -63,11 +72,13 @@ class Program:
 
     def trace(self, n_ops: int) -> Trace:
         rows = []
+        thread = 0
         for i in range(n_ops):
             if i % 500 == 499:
                 self._change_mood()
             slot = self.random.randrange(self.n_slots)
-            thread = self.random.randrange(self.n_threads)
+            if self.n_threads > 1 and self.random.random() >= self.share_same_thread:
+                thread = self.random.randrange(self.n_threads)
             call = self._use(slot) if slot in self.sizes else self._get(slot)
             rows.append((slot, thread, *call))
         slots, threads, ops, sizes, alignments, written, offsets = zip(*rows, strict=True)
@@ -77,16 +88,23 @@ class Program:
         )  # fmt: skip
 
     def _size(self) -> int:
+        n_borders = self.n_borders
+        if self.random.random() >= self.share_any_size:
+            n_borders = min(n_borders, SMALL_BORDERS)
         if self.random.random() < self.share_at_borders:
-            border = self.random.choice(BORDERS[: self.n_borders])
-            return border + self.random.choice(AROUND)
-        return int(math.exp(self.random.random() * math.log(BORDERS[self.n_borders - 1])))
+            return self.random.choice(BORDERS[:n_borders]) + self.random.choice(AROUND)
+        return int(math.exp(self.random.random() * math.log(BORDERS[n_borders - 1])))
 
     def _written(self, size: int) -> int:
+        size = self._accessed(size)
         if self.writes == "all":
             return size
         some = self.writes == "some" and self.random.random() < 0.5
         return self.random.randrange(size + 1) if some else 0
+
+    def _accessed(self, size: int) -> int:
+        """How much of `size` bytes the program writes or reads at most."""
+        return min(size, LIGHT_WRITTEN_BYTES) if self.light else size
 
     def _get(self, slot: int) -> tuple[int, ...]:
         """A new object."""
@@ -107,7 +125,7 @@ class Program:
         if kind < (1 + self.share_freed) / 2:
             return self._resize(slot)
         offset = self.random.randrange(self.sizes[slot])
-        size = self.random.randrange(self.sizes[slot] - offset) + 1
+        size = self.random.randrange(self._accessed(self.sizes[slot] - offset)) + 1
         return self.random.choice([Op.TOUCH, Op.READ]), size, 0, 0, offset
 
     def _resize(self, slot: int) -> tuple[int, ...]:
