@@ -104,6 +104,21 @@ def trace_export(
     export_csv(file, output)
 
 
+Tunables = Annotated[
+    str, typer.Option(metavar="STRING", help="A GLIBC_TUNABLES string, as it stands.")
+]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="A variable as glibc reads it: MALLOC_ARENA_MAX=2; repeatable."
+    ),
+]
+Cpus = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPUs that the program may run on; they limit glibc's arenas."),
+]
+
+
 @app.command("simulate")
 def simulate_command(
     workload: Annotated[
@@ -119,6 +134,9 @@ def simulate_command(
             "--set", help="A parameter, name=value, of the policies that have it; repeatable."
         ),
     ] = None,
+    tunables: Tunables = "",
+    environment: Variables = None,
+    cpus: Cpus = None,
     ops: Annotated[
         Path | None, typer.Option(help="Write each op's address and minor faults (Parquet).")
     ] = None,
@@ -149,17 +167,19 @@ def simulate_command(
     """Run a workload through policies and show what it would cost under each.
 
     Examples: `allocsim simulate sqlite3 --policy glibc --policy my_policy.py`,
-    `allocsim simulate run.parquet --set mmap_threshold=64K`
+    `allocsim simulate run.parquet --set mmap_threshold=64K`,
+    `allocsim simulate run.parquet --environment MALLOC_ARENA_MAX=2 --cpus 16`
 
     A policy given by its path runs as code, with your rights.
     """
     from allocsim.experiment import single
+    from allocsim.experiment.settings import Settings
 
     single.command(
         single.Request(
             workload=workload,
             policies=tuple(policy or ("glibc",)),
-            settings=tuple(setting or ()),
+            settings=Settings(tuple(setting or ()), tunables, tuple(environment or ()), cpus),
             ops=ops,
             syscalls=syscalls,
             start_maps=start_maps,
@@ -347,7 +367,9 @@ def verify_command(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter, name=value; repeatable.")
     ] = None,
-    tunables: Annotated[str, typer.Option(help="A GLIBC_TUNABLES string, as it stands.")] = "",
+    tunables: Tunables = "",
+    environment: Variables = None,
+    cpus: Cpus = None,
     seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
 ) -> None:
     """Run a workload on the machine's own glibc and on the model, and compare op by op.
@@ -357,9 +379,11 @@ def verify_command(
 
     Example: `allocsim verify sqlite3 --tunables glibc.malloc.mmap_threshold=65536`
     """
+    from allocsim.experiment.settings import Settings
     from allocsim.ground_truth import verify_command
 
-    verdict = verify_command.run(workload, setting or (), tunables, seed)
+    settings = Settings(tuple(setting or ()), tunables, tuple(environment or ()), cpus)
+    verdict = verify_command.run(workload, settings, seed)
     print(verdict)
     raise typer.Exit(0 if verdict.equal else 1)
 

@@ -27,7 +27,13 @@ def verify(folder, *options):
 
 @pytest.mark.usefixtures("real_glibc")
 @pytest.mark.parametrize(
-    "options", [(), ("--tunables", "glibc.malloc.mmap_threshold=8192"), ("--set", "mmap_max=0")]
+    "options",
+    [
+        (),
+        ("--tunables", "glibc.malloc.mmap_threshold=8192"),
+        ("--set", "mmap_max=0", "--cpus", "3"),
+        ("--environment", "MALLOC_TOP_PAD_=0x10000", "--set", "mxfast=0"),
+    ],
 )
 def test_equal_is_said_and_exits_with_0(tmp_path, options):
     done = verify(tmp_path, *options)

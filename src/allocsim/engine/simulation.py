@@ -123,10 +123,18 @@ def _swapping(policy: type[Policy]) -> type[Policy]:
 
 
 def _start_threads(driver: Driver, source: TraceSource, layout: Layout | None) -> None:
-    """Where a workload has several threads, all are created first; what that costs has op -1."""
+    """Where a workload has several threads, all are created first; what that costs has op -1.
+
+    An address space with a heap in it is that of a program which has created them already: their
+    stacks are there, and the calls were made before the run.
+    """
     if source.n_threads > 1:
-        driver.policy.kernel.op = -1
-        driver.policy.start_threads(source.n_threads, int(layout is None or not layout.heap_mapped))
+        kernel = driver.policy.kernel
+        created = layout is not None and layout.heap_mapped
+        logging = kernel.logging
+        kernel.op, kernel.logging = -1, 0 if created else logging
+        driver.policy.start_threads(source.n_threads, int(not created))
+        kernel.logging = logging
 
 
 def _check_source(source: TraceSource) -> None:

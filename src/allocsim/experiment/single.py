@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from allocsim.engine import Result, simulate
 from allocsim.errors import InputError
 from allocsim.experiment.perform import driver_maker
+from allocsim.experiment.settings import Settings, parse_number
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
@@ -39,13 +40,16 @@ SYSCALLS_SCHEMA = pa.schema(
 )
 
 
+NO_SETTINGS = Settings()
+
+
 @dataclass(frozen=True)
 class Request:
     """What `allocsim simulate` was asked for."""
 
     workload: str
     policies: tuple[str, ...]
-    settings: tuple[str, ...] = ()
+    settings: Settings = NO_SETTINGS
     ops: Path | None = None
     syscalls: Path | None = None
     start_maps: Path | None = None
@@ -89,40 +93,11 @@ class _Table:
             self.temporary.unlink(missing_ok=True)
 
 
-def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int | float]:
-    """`k=v` pairs as parameters of `policy`; v is a number, 0x too, with K, M or G for KiB…"""
-    from difflib import get_close_matches
-
-    known = policy.parameters()
-    settings: dict[str, int | float] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise InputError(
-                f"--set {pair}: write it as name=value, for example mmap_threshold=64K"
-            )
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-            raise InputError(f"--set {pair}: {policy.__name__} has no parameter {name!r}; {hint}")
-        settings[name] = known[name].checked(name, _number(f"--set {pair}", text))
-    return settings
-
-
-def _number(option: str, text: str) -> int | float:
-    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
-    digits = text[:-1] if scale > 1 else text
-    try:
-        return int(digits, 0) * scale
-    except ValueError:
-        try:
-            return float(digits) * scale
-        except ValueError:
-            raise InputError(f"{option}: {text!r} is not a number") from None
-
-
 def run_request(
-    request: Request, policy: type[Policy], progress: Callable[[int, int], None] | None = None
+    request: Request,
+    policy: type[Policy],
+    parameters: dict[str, int | float],
+    progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Simulate the workload with one of the policies, writing out what was asked for."""
     with (
@@ -132,7 +107,7 @@ def run_request(
         return simulate(
             load_workload(request.workload, request.seed),
             policy,
-            parameters=parse_settings(request.settings, policy),
+            parameters=parameters,
             costs=CostTable.load(request.costs),
             layout=_layout(request),
             kernel_options=_kernel_options(request),
@@ -153,35 +128,17 @@ def command(request: Request, as_json: bool) -> None:
     if len(request.policies) > 1 and (request.ops or request.syscalls or as_json):
         raise InputError("--ops, --syscalls and --json are for one policy at a time")
     policies = [load_policy(name) for name in request.policies]
-    settings = [_settings_for(policy, policies, request.settings) for policy in policies]
-    for policy, pairs in zip(policies, settings, strict=True):
-        parse_settings(pairs, policy)  # refused now, not when the policies before it are through
+    chosen = [request.settings.parameters(policy, policies) for policy in policies]
     results = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        for policy, pairs in zip(policies, settings, strict=True):
+        for policy, parameters in zip(policies, chosen, strict=True):
             task = bar.add_task(policy.__name__, total=None)
-            own = replace(request, settings=pairs)
-            results.append(run_request(own, policy, partial(_advance, bar, task)))
+            results.append(run_request(request, policy, parameters, partial(_advance, bar, task)))
     if as_json:
         print(json.dumps(_json_ready(summary(results[0])), indent=2, allow_nan=False))
     else:
         print("\n".join(_table_of(request, results)))
-
-
-def _settings_for(
-    policy: type[Policy], policies: list[type[Policy]], pairs: tuple[str, ...]
-) -> tuple[str, ...]:
-    """The pairs whose parameter `policy` has, or none of the policies: those are to be refused."""
-
-    def knows(one: type[Policy], pair: str) -> bool:
-        return pair.partition("=")[0] in one.parameters()
-
-    return tuple(
-        pair
-        for pair in pairs
-        if knows(policy, pair) or not any(knows(other, pair) for other in policies)
-    )
 
 
 def _advance(bar: Any, task: Any, done: int, total: int) -> None:
@@ -253,7 +210,8 @@ def _kernel_options(request: Request) -> dict[str, int]:
     if request.memory is None:
         return {}
     return {
-        "memory_pages": int(_number(f"--memory {request.memory}", request.memory)) // PAGE_BYTES
+        "memory_pages": int(parse_number(f"--memory {request.memory}", request.memory))
+        // PAGE_BYTES
     }
 
 

@@ -47,17 +47,19 @@ def build_replayer(libc: Path | None = None) -> Path:
 
 
 def environment_of(tunables: Tunables, others: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The whole environment of the program."""
-    return {**_tunables_variable(tunables), **(others or {})}
+    """The whole environment of the program; `tunables` come after those of `others`, and win."""
+    strings = ((others or {}).get("GLIBC_TUNABLES", ""), _tunables_string(tunables))
+    joined = ":".join(string for string in strings if string)
+    return {**(others or {}), **({"GLIBC_TUNABLES": joined} if joined else {})}
 
 
-def _tunables_variable(tunables: Tunables) -> dict[str, str]:
+def _tunables_string(tunables: Tunables) -> str:
     if not tunables:
-        return {}
+        return ""
     if isinstance(tunables, str):
-        return {"GLIBC_TUNABLES": tunables.removeprefix("GLIBC_TUNABLES=")}
+        return tunables.removeprefix("GLIBC_TUNABLES=")
     named = {name if "." in name else f"glibc.malloc.{name}": v for name, v in tunables.items()}
-    return {"GLIBC_TUNABLES": ":".join(f"{name}={value}" for name, value in named.items())}
+    return ":".join(f"{name}={value}" for name, value in named.items())
 
 
 def _find(folder: Path, name: str) -> Path:

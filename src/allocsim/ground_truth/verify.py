@@ -17,6 +17,7 @@ import numpy as np
 from allocsim.driver import Driver, driver_for
 from allocsim.errors import SimulationError
 from allocsim.glibc import Glibc
+from allocsim.glibc.environment import parameters_from_environment
 from allocsim.ground_truth.replay import replay
 from allocsim.ground_truth.results import PAGE_BYTES, SYSCALL_NAMES, GroundTruth, Syscalls
 from allocsim.ground_truth.start import Surroundings
@@ -89,12 +90,14 @@ def verify(
 ) -> Verdict:
     """Run `source` on the machine's glibc and on the model with the same tunables, and compare.
 
-    `parameters` are the policy's. With `hugetlb`, huge pages are switched off for the real program:
+    `parameters` are the policy's; variables in `environment` are read by the model as glibc reads
+    them, and the parameters win. With `hugetlb`, huge pages are switched off for the real program:
     glibc's calls are the same, and the model's pages are all small. Raises ReplayError or
     InputError where the real library cannot be run.
     """
-    chosen = dict(parameters or {})
-    tunables = {name: value for name, value in chosen.items() if name != "cpus"}
+    given = dict(parameters or {})
+    tunables = {name: value for name, value in given.items() if name != "cpus"}
+    chosen = parameters_from_environment(surroundings.get("environment") or {}) | given
     if "cpus" in chosen:
         surroundings.setdefault("cpus", chosen["cpus"])
     if chosen.get("hugetlb"):

@@ -73,12 +73,16 @@ class Layout:
         """The layout of a real 64-bit process from the text of its /proc/PID/maps.
 
         `start_brk` defaults to the start of [heap], or else to the page after the program's own
-        segments. The heap's area itself is left out: the simulated program makes its own.
+        segments. The heap's area itself is left out: the simulated program makes its own. An
+        address beyond the heap's start up to its end is taken for the present break: [heap] tells
+        where it started.
         InputError names the line that cannot be read.
         """
-        areas, heap = _parse_maps(text, source)
+        areas, heap, heap_end = _parse_maps(text, source)
         if not areas:
             raise InputError(f"{source}: no mappings; give the content of /proc/PID/maps")
+        if start_brk is not None and heap is not None and heap < start_brk <= heap_end:
+            start_brk = heap
         standard = cls.standard()
         program_end = max(
             (a.hi for a in areas if a.hi < 0x7000_0000_0000), default=standard.start_brk
@@ -130,10 +134,10 @@ _LINE = re.compile(
 )
 
 
-def _parse_maps(text: str, source: str) -> tuple[list[Area], int | None]:
-    """The areas of a maps text without the heap, and where the heap starts."""
+def _parse_maps(text: str, source: str) -> tuple[list[Area], int | None, int]:
+    """The areas of a maps text without the heap, and where the heap starts and ends."""
     areas: list[Area] = []
-    heap = None
+    heap, heap_end = None, 0
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -142,12 +146,12 @@ def _parse_maps(text: str, source: str) -> tuple[list[Area], int | None]:
             raise InputError(f"{source}:{number}: not a line of /proc/PID/maps: {line[:60]!r}")
         lo, hi, name = int(found[1], 16), int(found[2], 16), found[8]
         if name == "[heap]":
-            heap = lo
+            heap, heap_end = lo, hi
         elif hi <= 0x7FFF_FFFF_F000:  # [vsyscall] lies in the kernel's half
             if lo >= hi or (areas and lo < areas[-1].hi):
                 raise InputError(f"{source}:{number}: {line[:40]!r} overlaps or is out of order")
             areas.append(Area(lo, hi, _protection(found), _kind(found, name), name or "anonymous"))
-    return areas, heap
+    return areas, heap, heap_end
 
 
 def _protection(found: re.Match[str]) -> int:

@@ -1,0 +1,135 @@
+"""Policy parameters as a command line gives them.
+
+Three doors, of which the later ones win: variables of a program's environment (`MALLOC_…`,
+`GLIBC_TUNABLES`), a GLIBC_TUNABLES string, and `name=value` pairs.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from allocsim.errors import InputError
+from allocsim.glibc.environment import VARIABLES, parameters_from_environment
+from allocsim.policy import Policy
+
+TUNABLES_VARIABLE = "GLIBC_TUNABLES"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for, not yet for a certain policy.
+
+    pairs: `name=value`. tunables: a GLIBC_TUNABLES string. variables: `NAME=VALUE` as in a
+    program's environment. cpus: how many processors the program may run on; None: not said.
+    """
+
+    pairs: tuple[str, ...] = ()
+    tunables: str = ""
+    variables: tuple[str, ...] = ()
+    cpus: int | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The variables, the string of tunables among them; InputError for what is none."""
+        found = dict(map(_variable, self.variables))
+        strings = (found.get(TUNABLES_VARIABLE, ""), self.tunables)
+        joined = ":".join(s.removeprefix(f"{TUNABLES_VARIABLE}=") for s in strings if s)
+        return found | ({TUNABLES_VARIABLE: joined} if joined else {})
+
+    def all_pairs(self) -> tuple[str, ...]:
+        """The pairs, the number of processors among them."""
+        return self.pairs + ((f"cpus={self.cpus}",) if self.cpus is not None else ())
+
+    def parameters(
+        self, policy: type[Policy], policies: Sequence[type[Policy]] = ()
+    ) -> dict[str, int | float]:
+        """The parameters of `policy`, one of `policies` that run with the same settings.
+
+        What only others of them know is left out; what none of them knows is refused. InputError
+        names the setting, and what would be right.
+        """
+        others = policies or (policy,)
+        return self._from_environment(policy, others) | parse_settings(
+            _for_policy(policy, others, self.all_pairs()), policy
+        )
+
+    def _from_environment(
+        self, policy: type[Policy], policies: Sequence[type[Policy]]
+    ) -> dict[str, int | float]:
+        environment = self.environment()
+        if environment and not any(map(_is_glibc, policies)):
+            raise InputError(
+                f"{next(iter(environment))} is read by glibc only, and {policy.__name__} is another"
+                " policy; use --set name=value"
+            )
+        if not _is_glibc(policy):
+            return {}
+        known = policy.parameters()
+        return {
+            name: known[name].checked(name, value)
+            for name, value in parameters_from_environment(environment).items()
+        }
+
+
+def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int | float]:
+    """`k=v` pairs as parameters of `policy`; v is a number, 0x too, with K, M or G for KiB…"""
+    known = policy.parameters()
+    settings: dict[str, int | float] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(
+                f"--set {pair}: write it as name=value, for example mmap_threshold=64K"
+            )
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+            raise InputError(f"--set {pair}: {policy.__name__} has no parameter {name!r}; {hint}")
+        settings[name] = known[name].checked(name, parse_number(f"--set {pair}", text))
+    return settings
+
+
+def parse_number(option: str, text: str) -> int | float:
+    """A number with K, M or G for KiB, MiB, GiB; InputError names `option`."""
+    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
+    digits = text[:-1] if scale > 1 else text
+    try:
+        return int(digits, 0) * scale
+    except ValueError:
+        try:
+            return float(digits) * scale
+        except ValueError:
+            raise InputError(f"{option}: {text!r} is not a number") from None
+
+
+def _for_policy(
+    policy: type[Policy], policies: Sequence[type[Policy]], pairs: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The pairs whose parameter `policy` has, or none of the policies: those are to be refused."""
+
+    def knows(one: type[Policy], pair: str) -> bool:
+        return pair.partition("=")[0] in one.parameters()
+
+    return tuple(
+        pair
+        for pair in pairs
+        if knows(policy, pair) or not any(knows(other, pair) for other in policies)
+    )
+
+
+def _is_glibc(policy: type[Policy]) -> bool:
+    """Whether a policy has the parameters that glibc's tunables set."""
+    return set(VARIABLES.values()) <= policy.parameters().keys()
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    known = (*VARIABLES, TUNABLES_VARIABLE)
+    if not equals:
+        raise InputError(
+            f"--environment {text}: write it as NAME=VALUE, for example MALLOC_ARENA_MAX=2"
+        )
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise InputError(f"--environment {text}: glibc's malloc reads no {name}; {hint}")
+    return name, value
