@@ -117,14 +117,21 @@ def _results(
     surroundings: Surroundings,
 ) -> Iterator[Path]:
     """A temporary folder with the results of one run of the replayer."""
-    program = build_replayer(surroundings.get("libc"))
-    huge_pages, cpus = surroundings.get("huge_pages", "system"), surroundings.get("cpus") or 0
-    sizes = [str(max(source.n_slots, 1)), str(source.n_threads)]
     environment = environment_of(tunables, surroundings.get("environment"))
     with TemporaryDirectory(prefix="allocsim-") as folder:
-        command = [str(program), mode, writes, huge_pages, str(cpus), *sizes, folder]
+        command = replayer_command(source, mode, writes, surroundings, folder)
         _run(command, environment, source, Path(folder) / "messages")
         yield Path(folder)
+
+
+def replayer_command(
+    source: TraceSource | OpStream, mode: str, writes: Writes, around: Surroundings, folder: str
+) -> list[str]:
+    """The replayer with its arguments; it is built if need be. Raises InputError."""
+    program = build_replayer(around.get("libc"))
+    huge_pages, cpus = around.get("huge_pages", "system"), around.get("cpus") or 0
+    sizes = [str(max(source.n_slots, 1)), str(source.n_threads)]
+    return [str(program), mode, writes, huge_pages, str(cpus), *sizes, folder]
 
 
 def _run(

@@ -2,7 +2,8 @@
  *
  * usage: replayer MODE WRITES HUGE_PAGES CPUS N_SLOTS N_THREADS FOLDER < ops
  *   MODE        ops (report each op), ops+syscalls, time, null (time the loop without allocator),
- *               time-free, null-free (the same with threads that do not wait for each other)
+ *               time-free, null-free (the same with threads that do not wait for each other),
+ *               ops-held (as ops, then stop by SIGSTOP, so that the heap can be read)
  *   WRITES      none, written (a byte in each page of `written`), fill (every byte of it)
  *   HUGE_PAGES  system, never
  *   CPUS        number of CPUs that the allocator is told of (timed: may use); 0: as it is
@@ -37,6 +38,7 @@ static struct {
     enum writes writes;
     int log_syscalls;
     int free_running;
+    int held;
     int without_huge_pages;
     uint64_t cpus;
     uint64_t n_slots;
@@ -273,7 +275,7 @@ static int choice(const char *text, const char *const *names) {
 }
 
 static void parse_arguments(int n, char **arguments) {
-    static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", "time-free", "null-free", NULL};
+    static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", "time-free", "null-free", "ops-held", NULL};
     static const char *const writes[] = {"none", "written", "fill", NULL};
     static const char *const huge_pages[] = {"system", "never", NULL};
     if (n != 8) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
@@ -285,7 +287,8 @@ static void parse_arguments(int n, char **arguments) {
     options.cpus = parse_number(arguments[4]);
     options.n_slots = parse_number(arguments[5]);
     options.n_threads = parse_number(arguments[6]);
-    options.free_running = mode > 3 && options.n_threads > 1;
+    options.free_running = (mode == 4 || mode == 5) && options.n_threads > 1;
+    options.held = mode == 6;
     output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[7], O_RDONLY | O_DIRECTORY), arguments[7]);
 }
 
@@ -315,6 +318,7 @@ int main(int n, char **arguments) {
     prepare();
     uint64_t start_brk = (uint64_t)RAW(SYS_brk, 0);
     run_stream();
+    if (options.held) RAW(SYS_kill, RAW(SYS_getpid), SIGSTOP);
     syscall_log.on = 0;
     if (options.log_syscalls) flush_syscall_log();
     save_copy("/proc/self/smaps", "end.smaps");

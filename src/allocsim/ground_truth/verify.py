@@ -9,7 +9,7 @@ and, at the end, the heap's resident pages, the break and mallinfo2.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Unpack
 
 import numpy as np
@@ -18,6 +18,7 @@ from allocsim.driver import Driver, driver_for
 from allocsim.errors import SimulationError
 from allocsim.glibc import Glibc
 from allocsim.glibc.environment import parameters_from_environment
+from allocsim.ground_truth.heaps import both_heaps, chunks_at, first_ops
 from allocsim.ground_truth.replay import replay
 from allocsim.ground_truth.results import PAGE_BYTES, SYSCALL_NAMES, GroundTruth, Syscalls
 from allocsim.ground_truth.start import Surroundings
@@ -27,7 +28,7 @@ from allocsim.policy import Policy
 from allocsim.trace import Op, Trace, TraceSource
 
 MODELLED_VERSION = "2.36"
-CONTEXT_OPS = 5
+CONTEXT_OPS, OPS_AFTER = 5, 2  # shown before and after the one that differs
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Verdict:
 
     what: "" if equal, else address, minor_faults, syscalls, heap_resident_pages, end_brk or
     mallinfo2. op: the first op that differs, or -1. real, model: both values in words. context: the
-    ops up to that one, a line each.
+    ops around that one, a line each. heaps: both heaps after that op, side by side, if asked for.
     """
 
     ops: int
@@ -46,17 +47,25 @@ class Verdict:
     real: str = ""
     model: str = ""
     context: tuple[str, ...] = field(default_factory=tuple)
+    heaps: tuple[str, ...] = field(default_factory=tuple)
 
     @property
     def equal(self) -> bool:
         return not self.what
+
+    @property
+    def ops_to_show(self) -> int:
+        """After how many ops the difference is there; none for system calls before the first."""
+        if self.op < 0 and self.what != "syscalls":
+            return self.ops
+        return self.op + 1
 
     def __str__(self) -> str:
         if self.equal:
             return f"equal: {self.ops} ops, {self.syscalls} system calls"
         where = f" at op {self.op}" if self.op >= 0 else ""
         lines = [f"{self.what} differs{where}", f"  real:  {self.real}", f"  model: {self.model}"]
-        return "\n".join([*lines, *(f"    {line}" for line in self.context)])
+        return "\n".join([*lines, *(f"    {line}" for line in self.context), *self.heaps])
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +95,16 @@ def verify(
     *,
     policy: type[Policy] = Glibc,
     compiled: bool = True,
+    heaps: bool = False,
     **surroundings: Unpack[Surroundings],
 ) -> Verdict:
     """Run `source` on the machine's glibc and on the model with the same tunables, and compare.
 
     `parameters` are the policy's; variables in `environment` are read by the model as glibc reads
     them, and the parameters win. With `hugetlb`, huge pages are switched off for the real program:
-    glibc's calls are the same, and the model's pages are all small. Raises ReplayError or
-    InputError where the real library cannot be run.
+    glibc's calls are the same, and the model's pages are all small. `heaps`: where they differ,
+    run both once more up to there and look at their heaps. Raises ReplayError or InputError where
+    the real library cannot be run.
     """
     given = dict(parameters or {})
     tunables = {name: value for name, value in given.items() if name != "cpus"}
@@ -105,7 +116,15 @@ def verify(
     trace = Trace.concatenate(source.batches())
     truth = replay(trace, tunables, **surroundings)
     chosen["cpus"] = truth.cpus
-    return compared(trace, truth, modelled(trace, chosen, policy=policy, compiled=compiled))
+    run = partial(modelled, parameters=chosen, policy=policy, compiled=compiled)
+    verdict = compared(trace, truth, run(trace))
+    if verdict.equal or not heaps:
+        return verdict
+    shown = first_ops(trace, verdict.ops_to_show)
+    model = run(shown)
+    focus = chunks_at(trace, verdict.op, truth.address, model.address)
+    lines = both_heaps(shown, model.driver.policy, focus, tunables, **surroundings)
+    return replace(verdict, heaps=lines)
 
 
 def modelled(
@@ -162,13 +181,17 @@ def compared(trace: Trace, truth: GroundTruth, model: Modelled) -> Verdict:
                 equal,
                 what=what,
                 op=op,
-                real=f"{int(real[op]):#x}",
-                model=f"{int(simulated[op]):#x}",
+                real=_value_text(what, real[op]),
+                model=_value_text(what, simulated[op]),
                 context=_context(trace, truth, op),
             )
     if real_calls != model.syscalls:
         return _differing_calls(trace, truth, model.syscalls, equal)
     return _differing_end(truth, model, equal)
+
+
+def _value_text(what: str, value: np.integer) -> str:
+    return f"{int(value):#x}" if what == "address" else str(int(value))
 
 
 def _differing_calls(trace: Trace, truth: GroundTruth, simulated: list, equal: Verdict) -> Verdict:
@@ -223,8 +246,9 @@ def _call_text(call: tuple | None) -> str:
 
 
 def _context(trace: Trace, truth: GroundTruth, op: int) -> tuple[str, ...]:
-    """The ops up to `op`, with what really happened."""
-    return tuple(_op_text(trace, truth, i) for i in range(max(0, op - CONTEXT_OPS), op + 1))
+    """The ops around `op`, with what really happened."""
+    around = range(max(0, op - CONTEXT_OPS), min(len(trace), op + OPS_AFTER + 1))
+    return tuple(_op_text(trace, truth, i) for i in around)
 
 
 def _op_text(trace: Trace, truth: GroundTruth, i: int) -> str:

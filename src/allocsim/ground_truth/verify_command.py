@@ -24,5 +24,6 @@ def run(workload: str, settings: Settings, seed: int) -> Verdict:
         source,
         {name: int(value) for name, value in pairs.items()},
         compiled=long or is_warm(driver_for(Glibc)),
+        heaps=True,
         environment=settings.environment(),
     )
