@@ -6,7 +6,7 @@
 docs/ground_truth.md tells how a replay leaves the heap undisturbed, and what it reports.
 """
 
-from allocsim.ground_truth.opstream import OpStream, packed
+from allocsim.ground_truth.opstream import MarkedCall, OpStream, packed
 from allocsim.ground_truth.replay import (
     ReplayError,
     ReplayNotPermitted,
@@ -21,6 +21,7 @@ from allocsim.ground_truth.start import Surroundings, Tunables, build_replayer, 
 
 __all__ = [
     "GroundTruth",
+    "MarkedCall",
     "OpStream",
     "ReplayError",
     "ReplayNotPermitted",

@@ -95,7 +95,10 @@ def held(
     Raises ReplayError, InputError as `replay` does, Unreadable where its memory must not be read.
     """
     environment = environment_of(tunables, surroundings.get("environment"))
-    with packed(source) as ops, TemporaryDirectory(prefix="allocsim-") as folder:
+    with (
+        packed(source, surroundings.get("marks")) as ops,
+        TemporaryDirectory(prefix="allocsim-") as folder,
+    ):
         command = replayer_command(ops, "ops-held", writes, surroundings, folder)
         messages = Path(folder) / "messages"
         with ops.path.open("rb") as stream, messages.open("wb") as errors:

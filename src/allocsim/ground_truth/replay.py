@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal, Unpack, cast
 import numpy as np
 
 from allocsim.errors import AllocsimError
-from allocsim.ground_truth.opstream import OpStream, packed, write_ops
+from allocsim.ground_truth.opstream import Marks, OpStream, packed, write_ops
 from allocsim.ground_truth.results import GroundTruth, read_ground_truth, read_summary
 from allocsim.ground_truth.start import Surroundings, Tunables, build_replayer, environment_of
 from allocsim.trace import TraceSource
@@ -120,7 +120,8 @@ def _results(
     environment = environment_of(tunables, surroundings.get("environment"))
     with TemporaryDirectory(prefix="allocsim-") as folder:
         command = replayer_command(source, mode, writes, surroundings, folder)
-        _run(command, environment, source, Path(folder) / "messages")
+        messages = Path(folder) / "messages"
+        _run(command, environment, source, messages, surroundings.get("marks"))
         yield Path(folder)
 
 
@@ -135,7 +136,11 @@ def replayer_command(
 
 
 def _run(
-    command: list[str], environment: dict[str, str], source: TraceSource | OpStream, messages: Path
+    command: list[str],
+    environment: dict[str, str],
+    source: TraceSource | OpStream,
+    messages: Path,
+    marks: Marks | None,
 ) -> None:
     """Run the replayer to its end; what it prints goes to the file `messages`."""
     with messages.open("wb") as errors:
@@ -144,13 +149,17 @@ def _run(
                 ended = subprocess.run(command, env=environment, stdin=ops, stderr=errors)
             status = ended.returncode
         else:
-            status = _run_fed(command, environment, source, errors)
+            status = _run_fed(command, environment, source, errors, marks)
     if status != 0:
         _raise_failure(status, messages.read_text(errors="replace").strip())
 
 
 def _run_fed(
-    command: list[str], environment: dict[str, str], source: TraceSource, errors: BinaryIO
+    command: list[str],
+    environment: dict[str, str],
+    source: TraceSource,
+    errors: BinaryIO,
+    marks: Marks | None,
 ) -> int:
     """Run the replayer while feeding it the ops; its exit status."""
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=errors)
@@ -158,7 +167,7 @@ def _run_fed(
         try:
             # A replayer that stops reading has died, which its status tells.
             with suppress(BrokenPipeError), cast(BinaryIO, process.stdin) as pipe:
-                write_ops(source, pipe)
+                write_ops(source, pipe, marks)
         except BaseException:
             process.kill()
             raise

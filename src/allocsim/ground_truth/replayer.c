@@ -76,6 +76,15 @@ static int is_due(int32_t thread) {
     return stream.next < stream.filled && thread_of(&far.batch[stream.next]) == thread;
 }
 
+static int exit_is_due(int32_t thread) {
+    return is_due(thread) && kind_of(&far.batch[stream.next]) == THREAD_EXIT;
+}
+
+static uintptr_t run_op_or_mark(const struct op *op) {
+    if (kind_of(op) == MALLOC_TRIM) return (uintptr_t)malloc_trim((size_t)op->size);
+    return run_op(op, options.writes);
+}
+
 /* An op's faults: those of its call and those of the program's writes after it. */
 static void run_reported(int32_t thread) {
     uint64_t before = minor_faults_of_thread();
@@ -83,7 +92,8 @@ static void run_reported(int32_t thread) {
     for (; is_due(thread); stream.next++) {
         uint64_t i = stream.next;
         syscall_log.op = (int64_t)(stream.done_before + i);
-        far.addresses[i] = run_op(&far.batch[i], options.writes);
+        if (exit_is_due(thread)) break;
+        far.addresses[i] = run_op_or_mark(&far.batch[i]);
         uint64_t after = minor_faults_of_thread();
         far.faults[i] = (uint32_t)(after - before);
         before = after;
@@ -115,12 +125,40 @@ static void run_due(int32_t thread) {
 /* The main thread's gate comes after those of the trace's threads. */
 static uint64_t main_gate(void) { return options.n_threads; }
 
+/* Let the thread of the next op go on, the main thread after the last op. */
+static void hand_over(void) {
+    open_gate(stream.filled ? (uint64_t)thread_of(&far.batch[stream.next]) : main_gate());
+}
+
+/* Run the thread's ops whenever they are due; returns where it shall exit. */
 static void run_in_lock_step(uint64_t thread) {
     for (;;) {
         pass_gate(thread);
-        do run_due((int32_t)thread); while (stream.next == stream.filled && refill());
-        open_gate(stream.filled ? (uint64_t)thread_of(&far.batch[stream.next]) : main_gate());
+        do run_due((int32_t)thread);
+        while (!exit_is_due((int32_t)thread) && stream.next == stream.filled && refill());
+        if (exit_is_due((int32_t)thread)) return;
+        hand_over();
     }
+}
+
+/* ---- the end of a thread: what the C library does up to its last touch of the heap ---- */
+
+static uint64_t faults_before_exit;
+
+/* The thread is about to block all signals, which it does when the heap is done with. The rest (to
+ * advise on its stack, and to vanish) could not be observed any more, and is left out. */
+static void on_end_of_thread(void) {
+    far.addresses[stream.next] = 0;
+    far.faults[stream.next] = (uint32_t)(minor_faults_of_thread() - faults_before_exit);
+    stream.next++;
+    if (stream.next == stream.filled) refill();
+    hand_over();
+    for (;;) RAW(SYS_pause);
+}
+
+static void prepare_exit(void) {
+    if (trap_end_of_thread(on_end_of_thread)) fail(STATUS_NOT_PERMITTED, "a seccomp filter", EPERM);
+    faults_before_exit = minor_faults_of_thread();
 }
 
 static void *run_thread(void *number) {
@@ -128,11 +166,12 @@ static void *run_thread(void *number) {
     use_signal_stack(thread);
     prefault_stack();
     open_gate(main_gate());
-    if (options.free_running)
+    if (options.free_running) {
         run_freely(thread, main_gate(), options.mode == TIME ? free_loops[options.writes] : run_free_null);
-    else
-        run_in_lock_step(thread);
-    for (;;) RAW(SYS_pause);
+        for (;;) RAW(SYS_pause);
+    }
+    run_in_lock_step(thread);
+    prepare_exit();
     return NULL;
 }
 

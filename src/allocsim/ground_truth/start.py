@@ -7,6 +7,7 @@ from typing import Literal, TypedDict
 
 from allocsim.cbuild import build
 from allocsim.errors import InputError
+from allocsim.ground_truth.opstream import Marks
 
 SOURCE = Path(__file__).with_name("replayer.c")
 FLAGS = ("-pthread", "-fno-builtin", "-fno-plt", "-Wl,-z,now")
@@ -24,13 +25,15 @@ class Surroundings(TypedDict, total=False):
     environment is not passed on. cpus: how many processors the C library is told of, on which the
     number of arenas depends (up to 32,768); a timed replay really runs on so many, at most those
     of the machine. huge_pages: "never" switches
-    transparent huge pages off for the program, "system" leaves it to the machine.
+    transparent huge pages off for the program, "system" leaves it to the machine. marks: calls that
+    the program makes at marks of these numbers; not in timed replays.
     """
 
     libc: Path | None
     environment: Mapping[str, str] | None
     cpus: int | None
     huge_pages: Literal["system", "never"]
+    marks: Marks
 
 
 def build_replayer(libc: Path | None = None) -> Path:

@@ -64,9 +64,12 @@ static void log_syscall(long number, const long *values, long result) {
     if (syscall_log.n == LOG_ENTRIES) flush_syscall_log();
 }
 
+static void (*end_of_thread)(void);
+
 static long make_trapped(long number, const long *a) {
     if (number == SYS_sched_getaffinity) return pretend_affinity(a[1], (uint64_t *)a[2]);
     if (number == SYS_openat && same_text((const char *)a[1], ONLINE_CPUS)) return pretend_online();
+    if (number == SYS_rt_sigprocmask) end_of_thread();
     long result = raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     if (syscall_log.on && number != SYS_openat) log_syscall(number, a, result);
     return result;
@@ -119,6 +122,19 @@ static long install_filter(void) {
     struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
     long refused = RAW(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
     return refused ? refused : RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+/* Have the calling thread, and no other, call `action` before it changes its mask of signals. */
+static long trap_end_of_thread(void (*action)(void)) {
+    struct sock_filter filter[] = {
+        LOAD(nr),
+        SKIP_IF(SYS_rt_sigprocmask, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    end_of_thread = action;
+    return RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
 static void set_traps(void) {

@@ -19,6 +19,8 @@ from allocsim.errors import SimulationError
 from allocsim.glibc import Glibc
 from allocsim.glibc.environment import parameters_from_environment
 from allocsim.ground_truth.heaps import both_heaps, chunks_at, first_ops
+from allocsim.ground_truth.marked_calls import drive
+from allocsim.ground_truth.opstream import Marks
 from allocsim.ground_truth.replay import replay
 from allocsim.ground_truth.results import PAGE_BYTES, SYSCALL_NAMES, GroundTruth, Syscalls
 from allocsim.ground_truth.start import Surroundings
@@ -116,7 +118,8 @@ def verify(
     trace = Trace.concatenate(source.batches())
     truth = replay(trace, tunables, **surroundings)
     chosen["cpus"] = truth.cpus
-    run = partial(modelled, parameters=chosen, policy=policy, compiled=compiled)
+    marks = surroundings.get("marks")
+    run = partial(modelled, parameters=chosen, policy=policy, compiled=compiled, marks=marks)
     verdict = compared(trace, truth, run(trace))
     if verdict.equal or not heaps:
         return verdict
@@ -134,6 +137,7 @@ def modelled(
     policy: type[Policy] = Glibc,
     compiled: bool = False,
     start: tuple[str, int] | None = None,
+    marks: Marks | None = None,
 ) -> Modelled:
     """Run the model in the address space that the replayer starts with, or in that of `start`.
 
@@ -148,10 +152,8 @@ def modelled(
     if trace.n_threads > 1:
         driver.policy.start_threads(trace.n_threads)
     address, faults = np.zeros((2, len(trace)), np.int64)
-    columns = list(trace.columns().values())[:8]
-    none = np.empty(0, np.int64)
     try:
-        driver.run("drive", *columns, none, address, faults, 0, len(trace), compiled=compiled)
+        drive(driver, trace, marks or {}, address, faults, compiled)
     except SimulationError as error:
         error.add_note(f"in op {driver.n_ops} of the trace")
         raise

@@ -17,7 +17,9 @@ from allocsim.trace import Op, Trace
 
 def first_ops(trace: Trace, n: int) -> Trace:
     """The first n ops; a mark, which costs nothing, keeps the number of threads."""
-    last = Trace.of(op=Op.MARK, object=-1, size=0, thread=trace.n_threads - 1)
+    if trace[:n].n_threads == trace.n_threads:
+        return trace[:n]
+    last = Trace.of(op=Op.MARK, object=-1, size=0, thread=trace.n_threads - 1, arg=-1)
     return Trace.concatenate([trace[:n], last])
 
 
