@@ -8,10 +8,30 @@ import numba
 import numpy as np
 import pytest
 from numba import njit, types
+from numba.core import event
 from numba.core.codegen import JITCodeLibrary
-from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
+from numba.core.typing.templates import (
+    AttributeTemplate,
+    infer_getattr,
+    make_overload_attribute_template,
+)
+from numba.extending import (
+    intrinsic,
+    models,
+    overload,
+    overload_attribute,
+    overload_method,
+    register_model,
+)
 
-from allocsim.component.method_compiler import MethodCompiler, MethodLibrary, set_environments
+from allocsim.component.method_compiler import (
+    EntryCompiler,
+    EntryLibrary,
+    MethodCompiler,
+    MethodLibrary,
+    set_environments,
+    without_timers,
+)
 
 POINT = np.dtype([("x", "i8"), ("y", "i8")])
 
@@ -116,13 +136,14 @@ def test_a_compiler_may_bring_its_own_library(point):
     options = {"pipeline_class": Watched, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
     overload_method(kind, "check", jit_options=options)(template)
 
-    @njit
+    @njit(pipeline_class=EntryCompiler)
     def go(address, i):
         return at(address).check(i)
 
     signature = (types.int64, types.int64)
     go.compile(signature)
     set_environments(go, signature)
+    assert type(go.overloads[signature].library) is EntryLibrary
     assert go(point.ctypes.data, 5) == 5
     with pytest.raises(ValueError, match="too large"):
         go(point.ctypes.data, 7)
@@ -141,6 +162,43 @@ def test_the_dispatcher_compiles_for_a_signature_and_keeps_it():
     assert signature in add.overloads
 
 
+def test_compilations_can_go_untimed():
+    @njit
+    def add(a, b):
+        return a + b
+
+    timed = event.install_timer
+    with without_timers():
+        assert add(1, 2) == 3
+    assert event.install_timer is timed
+
+
+def test_templates_of_attributes_can_be_found_by_name(point):
+    """What `compiler._look_up` does: one template that knows all others."""
+    kind, record = new_record("Named")
+    at = cast_to(record)
+
+    def getter(self):
+        return lambda self: self.x + 1
+
+    overload(getter)(getter)
+    after = make_overload_attribute_template(kind, "after_x", getter)
+
+    class Attributes(AttributeTemplate):
+        key = kind
+
+        def generic_resolve(self, record, name):
+            return after(self.context).resolve(record, name) if name == "after_x" else None
+
+    infer_getattr(Attributes)
+
+    @njit
+    def go(address):
+        return at(address).after_x + at(address).y
+
+    assert go(point.ctypes.data) == (3 + 1) + 4
+
+
 def test_numba_is_in_the_tested_range():
     assert numba.__version__.split(".")[:2] == ["0", "68"]
 
@@ -150,7 +208,7 @@ def test_a_prefetch_is_an_instruction_that_changes_nothing():
 
     assert compiler.NotCompilable  # importing it registers the helpers
 
-    @njit
+    @njit(pipeline_class=EntryCompiler)
     def look(array, i):
         native.prefetch(array, i)
         return array[0] if native.is_compiled() else -1

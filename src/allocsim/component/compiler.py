@@ -26,27 +26,33 @@ from typing import Any
 import numba
 import numpy as np
 from numba import carray, types
-from numba.extending import (
-    intrinsic,
-    models,
-    overload_attribute,
-    overload_method,
-    register_jitable,
-    register_model,
+from numba.core.typing.templates import (
+    AttributeTemplate,
+    infer_getattr,
+    make_overload_attribute_template,
+    make_overload_method_template,
 )
+from numba.extending import intrinsic, models, overload, register_jitable, register_model
 
 from allocsim.cbuild import cache_dir
 from allocsim.component import native
 from allocsim.component.base import Component, stored_name
 from allocsim.component.fields import Array, Part, Parts, PerThread, Pool, Ref
-from allocsim.component.method_compiler import MethodCompiler, Refused, set_environments
+from allocsim.component.method_compiler import (
+    METHOD_OPTIONS,
+    EntryCompiler,
+    Refused,
+    set_environments,
+    without_timers,
+)
 from allocsim.component.source import compilable, key
 from allocsim.errors import AllocsimError
 
 # "forceinline" is given either way: numba passes a caller's on to what it calls, which would inline
 # the whole tree below an inlined method.
-_CALLED = {"boundscheck": True, "forceinline": False, "pipeline_class": MethodCompiler}
+_CALLED = METHOD_OPTIONS | {"boundscheck": True, "forceinline": False}
 _INLINE = _CALLED | {"forceinline": True}
+_GETTER = METHOD_OPTIONS | {"forceinline": True}
 
 native.register()
 
@@ -80,7 +86,7 @@ def record_type(cls: type[Component], up: tuple[type[Component], ...] = ()) -> A
     made = kind(_members(cls, path), cls.record_dtype().itemsize, True)
     made.name = ".".join(c.__name__ for c in path)  # records compare by name, so it is the path
     _record_types[path] = made
-    made.at = _pointer_cast(made)
+    made.at = _pointer_cast(lambda: made)
     _attach(cls, kind, path)
     return made
 
@@ -103,35 +109,69 @@ def _members(cls: type[Component], path: tuple[type[Component], ...]) -> list[tu
     return members
 
 
-def _pointer_cast(target: Any) -> Any:
+def _pointer_cast(target: Callable[[], Any]) -> Any:
+    """What makes an address a pointer to the type that `target` gives, once that is needed."""
+
     @intrinsic
     def at(context: Any, address: Any) -> Any:
         def cast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-        return target(types.int64), cast
+        return target()(types.int64), cast
 
     return at
 
 
 def _attach(cls: type[Component], kind: type, path: tuple[type[Component], ...]) -> None:
+    attributes: dict[str, type[AttributeTemplate]] = {}
     for name, method in cls.methods().items():
         _make_jitable(method)
         options = _INLINE if hasattr(method, "inlined") else _CALLED
         if hasattr(method, "in_bounds"):
             options = options | {"boundscheck": False}
         template = _template(name, method, compilable(cls, method))
-        overload_method(kind, name, jit_options=options)(template)  # type: ignore[call-arg]
+        overload(template, jit_options=options)(template)
+        attributes[name] = make_overload_method_template(kind, name, template, "never")
+    for name, getter in _getters(cls, path):
+        overload(getter, jit_options=_GETTER)(getter)
+        attributes[name] = make_overload_attribute_template(kind, name, getter)
+    _look_up(kind, attributes)
+
+
+def _look_up(kind: type, attributes: dict[str, type[AttributeTemplate]]) -> None:
+    """Have numba find the attributes of a type by name; it would try one after the other."""
+
+    class Attributes(AttributeTemplate):
+        key = kind
+
+        def __init__(self, context: Any) -> None:
+            super().__init__(context)
+            self.made = {name: template(context) for name, template in attributes.items()}
+
+        def generic_resolve(self, record: Any, name: str) -> Any:  # type: ignore[override]
+            return self.made[name].resolve(record, name) if name in self.made else None
+
+    infer_getattr(Attributes)
+
+
+def _getters(
+    cls: type[Component], path: tuple[type[Component], ...]
+) -> Iterator[tuple[str, Callable]]:
+    """What numba calls for the constants, pools, parts of threads and references of a class."""
     for name, value in cls._constants.items():
-        _attribute(kind, name, _constant(int(value) if isinstance(value, int) else value))
+        yield name, _typed(_constant(int(value) if isinstance(value, int) else value))
     for name, declaration in cls._fields.items():
         match declaration:
             case Pool(dtype):
-                _attribute(kind, name, _pool_view(name, dtype))
+                yield name, _typed(_pool_view(name, dtype))
             case PerThread():
-                _attribute(kind, name, _generated(f"return self.each_{name}[self.thread]", {}))
+                yield name, _typed(_generated(f"return self.each_{name}[self.thread]", {}))
             case Ref(target):
-                _attach_ref(kind, name, target, path)
+                yield name, _reference(name, target, path)
+
+
+def _typed(getter: Callable) -> Callable:
+    return lambda self: getter
 
 
 def _template(name: str, method: Callable, body: Callable) -> Callable:
@@ -140,11 +180,8 @@ def _template(name: str, method: Callable, body: Callable) -> Callable:
     namespace: dict[str, Any] = {"body": body}
     exec(f"def {name}({arguments}): return body", namespace)
     namespace[name].__defaults__ = method.__defaults__
+    namespace[name].__signature__ = inspect.signature(namespace[name])  # asked for very often
     return namespace[name]
-
-
-def _attribute(kind: type, name: str, getter: Callable) -> None:
-    overload_attribute(kind, name)(lambda self: getter)
 
 
 def _constant(value: int | float) -> Callable:
@@ -158,18 +195,18 @@ def _generated(body: str, namespace: dict[str, Any]) -> Callable:
 
 def _pool_view(name: str, dtype: str) -> Callable:
     item = numba.from_dtype(np.dtype(dtype))
-    namespace = {"carray": carray, "pointer": _pointer_cast(types.CPointer(item))}
+    namespace = {"carray": carray, "pointer": _pointer_cast(lambda: types.CPointer(item))}
     return _generated(f"return carray(pointer(self.at_{name}), (self.len_{name},))", namespace)
 
 
-def _attach_ref(kind: type, name: str, target: str, path: tuple[type[Component], ...]) -> None:
+def _reference(name: str, target: str, path: tuple[type[Component], ...]) -> Callable:
     up = path[:-1]
     depth = len(up)
     while target and depth and target not in up[depth - 1]._fields:
         depth -= 1
 
     # Resolved when first used: the target may not exist yet. Numba wants no annotations here.
-    def template(self):
+    def getter(self):
         owner = up[depth - 1]
         if target:
             kind = record_type(owner._fields[target].cls, up[:depth])
@@ -177,7 +214,7 @@ def _attach_ref(kind: type, name: str, target: str, path: tuple[type[Component],
             kind = record_type(owner, up[: depth - 1])
         return _generated(f"return at(self.at_{name})", {"at": kind.at})
 
-    overload_attribute(kind, name)(template)
+    return getter
 
 
 def _make_jitable(function: Callable) -> None:
@@ -187,7 +224,7 @@ def _make_jitable(function: Callable) -> None:
         if inspect.isfunction(value) and value not in _jitable:
             _jitable.add(value)
             _make_jitable(value)
-            register_jitable(value)
+            register_jitable(**_CALLED)(value)
 
 
 # ---------------------------------------------------------------------------------- entries
@@ -203,7 +240,7 @@ def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Call
     if (cls, method, signature) not in _entries:
         module = _entry_module(cls, method, len(arguments))
         try:
-            with warnings.catch_warnings(), _no_garbage_collection():
+            with warnings.catch_warnings(), _no_garbage_collection(), without_timers():
                 warnings.simplefilter("ignore")
                 module.entry.compile(signature)
                 set_environments(module.entry, signature)
@@ -249,7 +286,8 @@ def _entry_module(cls: type[Component], method: str, n_arguments: int) -> Module
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    module.at = record_type(cls).at  # type: ignore[attr-defined]
+    at = _pointer_cast(lambda: record_type(cls))  # which cached code does not need
+    module.at, module.EntryCompiler = at, EntryCompiler  # type: ignore[attr-defined]
     spec.loader.exec_module(module)
     sys.modules[name] = module
     return module
@@ -259,7 +297,7 @@ def _write_entry(path: Path, method: str, n_arguments: int) -> None:
     arguments = "".join(f", a{i}" for i in range(n_arguments))
     text = (
         "from numba import njit\n\n\n"
-        "@njit(cache=True, nogil=True)\n"
+        "@njit(cache=True, nogil=True, no_cfunc_wrapper=True, pipeline_class=EntryCompiler)\n"
         f"def entry(address{arguments}):\n    return at(address).{method}({arguments[2:]})\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -83,6 +83,8 @@ def register() -> None:
     from numba.cpython.unsafe.numbers import leading_zeros, trailing_zeros
     from numba.extending import intrinsic, overload
 
+    from allocsim.component.method_compiler import METHOD_OPTIONS
+
     def zero_compiled(words, start, n):
         for i in range(start, start + n):
             words[i] = 0
@@ -126,15 +128,20 @@ def register() -> None:
         return types.none(array, types.intp), generate
 
     # Inlined by LLVM: numba's own inlining takes it much longer.
-    tiny: dict = {"jit_options": {"forceinline": True}}
-    overload(prefetch, **tiny)(lambda array, i: lambda array, i: prefetched(array, i))  # type: ignore[call-arg]
-    overload(is_compiled, **tiny)(lambda: lambda: True)
-    overload(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
-    overload(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]
-    overload(wrap)(lambda x: lambda x: np.int64(x))
-    overload(unsigned, **tiny)(lambda x: lambda x: np.uint64(x))
-    overload(zero)(lambda words, start, n: zero_compiled)
-    overload(move)(lambda array, source, target, n: move_compiled)
-    overload(fill)(lambda states, start, n, value: fill_compiled)
-    overload(find)(lambda states, start, stop, value: find_compiled)
-    overload(count)(lambda states, start, stop, value: count_compiled)
+    def tiny(function):
+        return overload(function, jit_options=METHOD_OPTIONS | {"forceinline": True})
+
+    def called(function):
+        return overload(function, jit_options=METHOD_OPTIONS)
+
+    tiny(prefetch)(lambda array, i: lambda array, i: prefetched(array, i))  # type: ignore[call-arg]
+    tiny(is_compiled)(lambda: lambda: True)
+    tiny(ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
+    tiny(ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]
+    tiny(wrap)(lambda x: lambda x: np.int64(x))
+    tiny(unsigned)(lambda x: lambda x: np.uint64(x))
+    called(zero)(lambda words, start, n: zero_compiled)
+    called(move)(lambda array, source, target, n: move_compiled)
+    called(fill)(lambda states, start, n, value: fill_compiled)
+    called(find)(lambda states, start, stop, value: find_compiled)
+    called(count)(lambda states, start, stop, value: count_compiled)

@@ -10,7 +10,6 @@ Three rewrites, made on the syntax tree so that file and line numbers stay right
 """
 
 import ast
-import copy
 import hashlib
 import inspect
 import platform
@@ -73,12 +72,15 @@ class _Rewrite(ast.NodeTransformer):
 
 
 @cache
-def tree_of(method: Callable) -> ast.FunctionDef:
-    """The method's syntax tree, with the line numbers of its file."""
+def _source_of(method: Callable) -> str:
+    """The method's source, on the lines where its file has it."""
     lines, first = inspect.getsourcelines(method)
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(tree, first - 1)
-    function = tree.body[0]
+    return "\n" * (first - 1) + textwrap.dedent("".join(lines))
+
+
+def tree_of(method: Callable) -> ast.FunctionDef:
+    """The method's syntax tree, with the line numbers of its file; a new one each time."""
+    function = ast.parse(_source_of(method)).body[0]
     assert isinstance(function, ast.FunctionDef)
     return function
 
@@ -103,7 +105,7 @@ def _has_loop(function: ast.FunctionDef) -> bool:
 
 
 def _rewritten(cls: type[Component], method: Callable, compiled: bool) -> Callable:
-    function = copy.deepcopy(tree_of(method))
+    function = tree_of(method)
     free = method.__code__.co_freevars
     base_of = None
     if "__class__" in free:
