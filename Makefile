@@ -5,6 +5,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 MINUTES ?= 10
 SEEDS ?= 0:1000000
+VERSION ?= 2.36
 
 .PHONY: setup demo test test-fast fuzz lint bench paper clean
 
@@ -25,8 +26,8 @@ test: $(STAMP)  ## all tests
 test-fast: $(STAMP)  ## what to run while working
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
-fuzz: $(STAMP)  ## the glibc model against the real library: make fuzz MINUTES=10 SEEDS=0:1000
-	$(BIN)/python tests/glibc/fuzz.py --minutes $(MINUTES) --seeds $(SEEDS)
+fuzz: $(STAMP)  ## the glibc model against the real library: make fuzz MINUTES=10 SEEDS=0:1000 VERSION=2.41
+	$(BIN)/python tests/glibc/fuzz.py --version $(VERSION) --minutes $(MINUTES) --seeds $(SEEDS)
 
 lint: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff check .

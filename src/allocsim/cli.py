@@ -359,6 +359,29 @@ def warm_command(
     raise typer.Exit(warm_command(policies or ()))
 
 
+@app.command("fetch-glibc")
+def fetch_glibc_command(
+    versions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Versions, such as 2.41; all known by default.", metavar="[VERSION…]"),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(help="A Debian archive [https://deb.debian.org/debian]."),
+    ] = None,
+) -> None:
+    """Download Debian's packages of glibc versions and unpack them into the cache folder.
+
+    Nothing is installed. `verify --set version=2.41` then runs that library. The variable
+    ALLOCSIM_DEBIAN_MIRROR names another archive, as --mirror does.
+
+    Example: `allocsim fetch-glibc 2.41 2.43`
+    """
+    from allocsim.ground_truth.libc_packages import fetch_command
+
+    fetch_command(versions or (), mirror)
+
+
 @app.command("verify")
 def verify_command(
     workload: Annotated[

@@ -1,23 +1,42 @@
-"""Where the real glibc that is modelled can be run."""
+"""Where the real glibc of a modelled version can be run."""
 
 import platform
+from functools import cache
 
 import pytest
 
 from allocsim.errors import InputError
+from allocsim.glibc.tunables import VERSIONS
 from allocsim.ground_truth import ReplayNotPermitted, replay
-from allocsim.ground_truth.verify import MODELLED_VERSION
+from allocsim.ground_truth.libc_packages import libc_for
 from allocsim.trace import Op, Trace
 
 
 @pytest.fixture(scope="session")
 def real_glibc() -> None:
-    """Skips where the machine's C library is another one, or cannot be observed."""
+    """Skips where glibc of the model's default version cannot be run or observed."""
+    _skip_without(VERSIONS[0])
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=str)
+def version(request) -> float:
+    """Each version of the model; skips where the library is neither the machine's nor fetched."""
+    _skip_without(request.param)
+    return request.param
+
+
+def _skip_without(version: float) -> None:
+    if reason := _why_not(str(version)):
+        pytest.skip(reason)
+
+
+@cache
+def _why_not(version: str) -> str:
+    """Why glibc of this version cannot be run here, or ""."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        pytest.skip("the replayer knows 64-bit x86 Linux only")
+        return "the replayer knows 64-bit x86 Linux only"
     try:
-        libc = replay(Trace.of(op=[Op.MALLOC], object=[0], size=[1])).libc
+        replay(Trace.of(op=[Op.MALLOC], object=[0], size=[1]), libc=libc_for(version))
     except (InputError, ReplayNotPermitted) as error:
-        pytest.skip(str(error))
-    if libc != MODELLED_VERSION:
-        pytest.skip(f"the C library is {libc}, the model's is {MODELLED_VERSION}")
+        return str(error)
+    return ""

@@ -1,6 +1,6 @@
 """A long search for differences between model and real glibc.
 
-usage: python tests/glibc/fuzz.py [--seeds 0:1000] [--minutes 10] [--ops 50000]
+usage: python tests/glibc/fuzz.py [--version 2.41] [--seeds 0:1000] [--minutes 10] [--ops 50000]
 
 Each seed is one trace with its tunables and threads. One in twelve writes its large blocks whole;
 the others are light, since page faults would take nearly all the time. A difference is printed with
@@ -15,6 +15,7 @@ from random import Random
 
 from random_traces import Program, random_tunables
 
+from allocsim.glibc.tunables import VERSIONS
 from allocsim.ground_truth.verify import Verdict, verify
 from allocsim.trace import Trace, write_trace
 from allocsim.trace.text import export_csv
@@ -32,9 +33,9 @@ def drawn(seed: int, n_ops: int) -> tuple[Trace, dict[str, int]]:
     return Program(random, n_threads, light=light).trace(n_ops), tunables
 
 
-def keep(seed: int, trace: Trace, tunables: dict[str, int], verdict: Verdict) -> Path:
-    """Store a failure as a regression test."""
-    path = REGRESSIONS / f"fuzz_{seed}.csv"
+def keep(name: str, trace: Trace, tunables: dict[str, int], verdict: Verdict) -> Path:
+    """Store a failure as a regression test, which is tried with all versions."""
+    path = REGRESSIONS / f"{name}.csv"
     parquet = path.with_suffix(".parquet")
     write_trace(parquet, trace[: verdict.op + 1] if verdict.op >= 0 else trace)
     export_csv(str(parquet), str(path))
@@ -45,6 +46,7 @@ def keep(seed: int, trace: Trace, tunables: dict[str, int], verdict: Verdict) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--version", type=float, choices=VERSIONS, default=VERSIONS[0])
     parser.add_argument("--seeds", default="0:1000")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--ops", type=int, default=50_000)
@@ -56,13 +58,15 @@ def main() -> None:
             last = seed
             break
         trace, tunables = drawn(seed, given.ops)
-        verdict = verify(trace, tunables)
+        parameters = {**tunables, "version": given.version}
+        verdict = verify(trace, parameters)
         n_ops += verdict.ops
-        if not verdict.equal and not verify(trace, tunables).equal:  # once may be a stray fault
+        if not verdict.equal and not verify(trace, parameters).equal:  # once may be a stray fault
             n_differ += 1
-            print(f"seed {seed} {tunables}: {verdict}", flush=True)
-            print(keep(seed, trace, tunables, verdict), flush=True)
-    print(f"seeds {first}:{last}: {n_ops} ops, {n_differ} traces differ")
+            print(f"seed {seed} {parameters}: {verdict}", flush=True)
+            name = f"fuzz_{given.version}_{seed}"
+            print(keep(name, trace, tunables, verdict), flush=True)
+    print(f"glibc {given.version}, seeds {first}:{last}: {n_ops} ops, {n_differ} traces differ")
 
 
 if __name__ == "__main__":

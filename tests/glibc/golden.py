@@ -1,10 +1,14 @@
-"""Stored results of the real glibc 2.36, to check exactness where another one is installed.
+"""Stored results of the real glibc, to check exactness where that cannot be run.
 
-usage: python tests/glibc/golden.py    writes tests/golden/glibc anew, on a machine with glibc 2.36
+usage: python tests/glibc/golden.py [VERSION…]
+
+writes tests/golden/glibc anew, for all versions or some; what `allocsim fetch-glibc` fetches is
+needed.
 """
 
 import json
 import re
+import sys
 from pathlib import Path
 from random import Random
 
@@ -12,7 +16,8 @@ import numpy as np
 from random_traces import Program, random_tunables
 
 from allocsim.ground_truth import GroundTruth, Syscalls, replay
-from allocsim.ground_truth.verify import MODELLED_VERSION, start_of_replays
+from allocsim.ground_truth.libc_packages import PACKAGES, libc_for
+from allocsim.ground_truth.verify import start_of_replays
 from allocsim.trace import Trace
 
 FOLDER = Path(__file__).parent.parent / "golden" / "glibc"
@@ -22,12 +27,14 @@ _FOLDERS = re.compile(r"/\S*/")
 _SINGLE = ("start_maps", "start_brk", "end_brk", "heap_resident_pages", "mallinfo2", "cpus", "libc")
 
 
-def store(path: Path, trace: Trace, tunables: dict[str, int], truth: GroundTruth) -> None:
+def store(
+    path: Path, trace: Trace, tunables: dict[str, int], truth: GroundTruth, libc: Path | None
+) -> None:
     """Write one trace with what the real library did."""
     calls = truth.syscalls
     assert calls is not None
     single = {name: getattr(truth, name) for name in _SINGLE}
-    maps, brk = start_of_replays()
+    maps, brk = start_of_replays(libc)
     single |= {"tunables": tunables, "first_maps": _FOLDERS.sub("", maps), "first_brk": brk}
     single["start_maps"] = _FOLDERS.sub("", truth.start_maps)
     np.savez_compressed(
@@ -56,15 +63,22 @@ def load(path: Path) -> tuple[Trace, dict, GroundTruth, tuple[str, int]]:
 _CALL_COLUMNS = ("op", "thread", "name", "arguments", "result")
 
 
-def main() -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
+def make(version: str) -> None:
+    """Store the results of one version."""
+    libc = libc_for(version)
     for seed, n_threads in SEEDS_AND_THREADS:
         random = Random(seed)
         tunables = random_tunables(random)
         trace = Program(random, n_threads, largest_border=26).trace(N_OPS)
-        truth = replay(trace, tunables, huge_pages="never")
-        assert truth.libc == MODELLED_VERSION, truth.libc
-        store(FOLDER / f"seed_{seed}.npz", trace, tunables, truth)
+        truth = replay(trace, tunables, huge_pages="never", libc=libc)
+        assert truth.libc == version, truth.libc
+        store(FOLDER / f"{version}_seed_{seed}.npz", trace, tunables, truth, libc)
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for version in sys.argv[1:] or PACKAGES:
+        make(version)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from allocsim.trace.text import read_csv
 
 REGRESSIONS = sorted((Path(__file__).parent.parent / "regressions").glob("*.csv"))
 
-pytestmark = pytest.mark.usefixtures("real_glibc")
-
 sizes = st.builds(lambda b, d: b + d, st.sampled_from(BORDERS[:28]), st.sampled_from(AROUND))
 news = st.tuples(
     st.sampled_from([Op.MALLOC, Op.CALLOC, Op.REALLOC, Op.ALIGNED_ALLOC]),
@@ -51,20 +49,22 @@ def trace_of(steps: list, n_threads: int) -> Trace:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps.filter(len), st.integers(1, 3), tunables)
-def test_short_sequences(steps, n_threads, tunables):
-    verdict = verify(trace_of(steps, n_threads), tunables, compiled=False)
+def test_short_sequences(version, steps, n_threads, tunables):
+    parameters = {**tunables, "version": version}
+    verdict = verify(trace_of(steps, n_threads), parameters, compiled=False)
     assert verdict.equal, str(verdict)
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_programs(seed):
+def test_random_programs(version, seed):
     random = Random(seed)
     n_threads, tunables = random.choice([1, 1, 2, 16]), random_tunables(random)
     program = Program(random, n_threads, largest_border=random.choice([18, 26, 30]))
-    verdict = verify(program.trace(1500), tunables, compiled=False)
+    verdict = verify(program.trace(1500), {**tunables, "version": version}, compiled=False)
     assert verdict.equal, f"{tunables}: {verdict}"
 
 
+@pytest.mark.usefixtures("real_glibc")
 @pytest.mark.parametrize(("policy", "tunables"), [
     (MmapOnly, {"mmap_threshold": 0, "mmap_max": 2**31 - 1}),
     (BrkOnly, {"mmap_max": 0}),
@@ -77,20 +77,21 @@ def test_mmap_only_and_brk_only_are_settings(policy, tunables):
 
 
 @pytest.mark.slow
-def test_compiled_is_equal_too():
-    verdict = verify(Program(Random(3), largest_border=30).trace(100_000))
+def test_compiled_is_equal_too(version):
+    verdict = verify(Program(Random(3), largest_border=30).trace(100_000), {"version": version})
     assert verdict.equal, str(verdict)
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
-def test_regressions(path):
+def test_regressions(version, path):
     settings_file = path.with_suffix(".json")
     tunables = json.loads(settings_file.read_text()) if settings_file.exists() else {}
     trace = Trace.concatenate(read_csv(str(path)))
-    verdict = verify(trace, tunables, compiled=False)
+    verdict = verify(trace, {**tunables, "version": version}, compiled=False)
     assert verdict.equal, str(verdict)
 
 
+@pytest.mark.usefixtures("real_glibc")
 def test_a_wrong_model_is_told_with_the_op():
     trace = Trace.of(op=[Op.MALLOC] * 40, object=np.arange(40), size=[5000] * 40)
     verdict = verify(trace, {"top_pad": 0}, policy=ForgetsToPad, compiled=False)

@@ -3,15 +3,18 @@
 import pytest
 from golden import FOLDER, load
 
+from allocsim.glibc.tunables import VERSIONS
 from allocsim.ground_truth.verify import compared, modelled
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
 def test_golden(path):
     trace, tunables, truth, start = load(path)
-    verdict = compared(trace, truth, modelled(trace, {**tunables, "cpus": truth.cpus}, start=start))
+    parameters = {**tunables, "cpus": truth.cpus, "version": float(truth.libc)}
+    verdict = compared(trace, truth, modelled(trace, parameters, start=start))
     assert verdict.equal, str(verdict)
 
 
-def test_there_are_golden_files():
-    assert len(list(FOLDER.glob("*.npz"))) >= 5
+@pytest.mark.parametrize("version", VERSIONS)
+def test_there_are_golden_files_of_each_version(version):
+    assert len(list(FOLDER.glob(f"{version}_*.npz"))) >= 5

@@ -117,7 +117,7 @@ class Param(_State):
     low: int | float = 0
     high: int | float = 2**62
     doc: str = ""
-    choices: tuple[int, ...] = ()
+    choices: tuple[int | float, ...] = ()
 
     def checked(self, name: str, value: Any) -> int | float:
         """`value` as this parameter's type; InputError if of the wrong type or out of range."""

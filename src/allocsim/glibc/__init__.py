@@ -1,4 +1,4 @@
-"""The exact model of glibc 2.36's malloc."""
+"""The exact model of glibc's malloc."""
 
 from allocsim.glibc.glibc import BrkOnly, Glibc, MmapOnly
 

@@ -135,13 +135,34 @@ class Arena(MappedHeap):
             return self.policy.align_mapped(chunk, alignment)
         if block % alignment != 0:
             chunk = self.free_leader(chunk, alignment)
+        self.free_trailer(chunk, need)
+        return chunk + HEADER_BYTES
+
+    def free_trailer(self, chunk, need):
+        """Free what an aligned chunk has beyond `need` bytes."""
         size = self.size_of(chunk)
-        if size > need + SMALLEST_CHUNK_BYTES:
+        if self.policy.aligned_cuts_merge:
+            wanted = size > need and (
+                size - need >= SMALLEST_CHUNK_BYTES or self.is_free(chunk + size)
+            )
+        else:
+            wanted = size > need + SMALLEST_CHUNK_BYTES
+        if wanted:
             rest = chunk + need
             self.set_size(rest, (size - need) | PREVIOUS_IN_USE | self.own_flag)
             self.set_size_only(chunk, need)
-            self.free_chunk(rest, size - need)
-        return chunk + HEADER_BYTES
+            self.free_cut(rest, size - need)
+
+    def free_cut(self, chunk, size):
+        """Free a part of an aligned chunk."""
+        if self.policy.aligned_cuts_merge:
+            self.release_merged(chunk, size)
+        else:
+            self.free_chunk(chunk, size)
+
+    def is_free(self, chunk):
+        """Whether a chunk is the top or lies in a bin."""
+        return chunk == self.top or not self.is_used(chunk, self.size_of(chunk))
 
     def free_leader(self, chunk, alignment):
         """Free what lies before the first aligned block in a chunk; returns the rest."""
@@ -153,5 +174,5 @@ class Arena(MappedHeap):
         self.set_size(chunk + lead, size | PREVIOUS_IN_USE | self.own_flag)
         self.set_used(chunk + lead, size)
         self.set_size(chunk, lead | (self.size_word(chunk) & FLAGS) | self.own_flag)
-        self.free_chunk(chunk, lead)
+        self.free_cut(chunk, lead)
         return chunk + lead

@@ -102,10 +102,14 @@ class BrkHeap(FreeChunks):
             self.release(chunk, size)
 
     def shrink_by_brk(self, pad):
-        """Give whole pages of the top back but for `pad` bytes; 1 if there were any, else 0."""
+        """Give whole pages of the top back but for `pad` bytes; 1 if there were any, else 0.
+
+        The real library takes a spare of -1, when the top is as small as can be, for a huge number
+        when it compares, but for -1 when it subtracts: then the break moves up, by pad and a page.
+        """
         top_bytes = self.top_bytes()
         spare = top_bytes - SMALLEST_CHUNK_BYTES - 1
-        if spare <= pad:
+        if 0 <= spare <= pad:
             return 0
         extra = self.policy.rounded_shrink(spare - pad)
         end = self.kernel.sbrk(0)

@@ -211,12 +211,19 @@ class FreeChunks(Bins):
             self.fast[index] = chunk
         else:
             self.policy.fill_freed(chunk, size)
-            freed_bytes = self.merge(chunk, size)
-            if freed_bytes >= LARGE_FREE_BYTES:
-                self.policy.after_large_free(self)
+            self.release_merged(chunk, size)
 
-    def merge(self, chunk, size):
-        """Join a chunk with free neighbours; returns the size of the free chunk that results."""
+    def release_merged(self, chunk, size):
+        """Free a chunk that joins its neighbours at once."""
+        freed_bytes = self.merge(chunk, size, self.policy.small_bins_at_once)
+        if freed_bytes >= LARGE_FREE_BYTES:
+            self.policy.after_large_free(self)
+
+    def merge(self, chunk, size, straight_to_bin):
+        """Join a chunk with free neighbours; returns the size of the free chunk that results.
+
+        It goes to the unsorted list, or, if small, `straight_to_bin`.
+        """
         behind = chunk + size
         behind_word = self.kernel.load(behind + SIZE)
         if not self.kernel.load(chunk + SIZE) & PREVIOUS_IN_USE:
@@ -235,7 +242,10 @@ class FreeChunks(Bins):
         else:
             self.unlink(behind, behind_size)
             size += behind_size
-        self.add_unsorted(chunk, size)
+        if size < LARGE_BYTES and straight_to_bin:
+            self.put(chunk, size)
+        else:
+            self.add_unsorted(chunk, size)
         self.set_free(chunk, size)
         return size
 
@@ -248,6 +258,6 @@ class FreeChunks(Bins):
             self.fast[index] = 0
             while chunk != 0:
                 following = self.load(chunk + NEXT)
-                self.merge(chunk, self.size_of(chunk))
+                self.merge(chunk, self.size_of(chunk), 0)
                 chunk = following
             index += 1

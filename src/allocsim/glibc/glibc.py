@@ -1,4 +1,4 @@
-"""The policy: malloc and its relatives as glibc 2.36 does them."""
+"""The policy: malloc and its relatives as glibc does them."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from allocsim.glibc.chunks import (
     FLAGS,
     HEADER_BYTES,
     IS_MAPPED,
+    PAGE_MASK,
     SIZE,
     SMALLEST_CHUNK_BYTES,
     cache_index,
@@ -17,13 +18,14 @@ from allocsim.glibc.tcache import NO_ARENA, STRUCTURE_BYTES
 
 
 class Glibc(Accounts):
-    """The malloc of glibc 2.36 on x86-64 Linux, equal to it in addresses, system calls and faults.
+    """The malloc of glibc on x86-64 Linux, equal to it in addresses, system calls and faults.
 
     Mirrored: malloc, calloc, realloc, memalign and its relatives, free, malloc_usable_size,
     malloc_trim, mallinfo2 and what happens when a thread ends; thread cache, arenas, fast bins,
     unsorted, small and large bins, brk, heaps of other arenas, mapped chunks, all tunables but
-    `hugetlb` above 1. Written from documentation and observation; docs/glibc.md tells what is
-    compared with the real library, and which methods are decisions meant to be replaced.
+    `hugetlb` above 1. `version` is the library's. Written from documentation and observation;
+    docs/glibc.md tells what is compared with the real library, what differs between versions, and
+    which methods are decisions meant to be replaced.
 
     Not modelled: an arena that is passed over because another thread holds its lock; huge pages
     themselves; the checks that stop a program with a broken heap.
@@ -75,6 +77,26 @@ class Glibc(Accounts):
             return False
         self.put_cached(address, index)
         return True
+
+    def take_aligned(self, alignment, index):
+        """The first block of a class in the thread cache that is aligned, or 0."""
+        cache = self.tcache
+        before = 0
+        n = cache.counts[index] if index < self.cache_classes else 0
+        block = cache.heads[index] if n > 0 else 0
+        while block != 0 and block % alignment != 0:
+            before = block
+            block = self.kernel.load(block)
+        if block == 0:
+            return 0
+        following = self.kernel.load(block)
+        self.kernel.store(block + SIZE, 0)
+        if before == 0:
+            cache.heads[index] = following
+        else:
+            self.kernel.store(before, following)
+        cache.counts[index] -= 1
+        return block
 
     def start_cache(self):
         """Allocate the thread cache's structure in the thread's first call."""
@@ -134,6 +156,12 @@ class Glibc(Accounts):
 
     # ---- the relatives
     def calloc(self, size):
+        if self.cache_serves_calloc:
+            index = cache_index(chunk_bytes(size))
+            if index < self.cache_classes and self.tcache.counts[index] > 0:
+                block = self.take_cached(index)
+                self.kernel.zero(block, size)
+                return block
         self.start_cache()
         number = self.own_arena(size)
         if number == NO_ARENA:
@@ -167,6 +195,8 @@ class Glibc(Accounts):
         chunk = address - HEADER_BYTES
         word = self.kernel.load(chunk + SIZE)
         need = chunk_bytes(size)
+        if self.realloc_keeps_fitting and self.fits(word, size):
+            return address
         if word & IS_MAPPED:
             return self.realloc_mapped(chunk, word & ~FLAGS, need, size)
         self.start_cache()
@@ -178,6 +208,12 @@ class Glibc(Accounts):
                 self.kernel.copy(block, address, (word & ~FLAGS) - SIZE)
                 arena.free_chunk(chunk, word & ~FLAGS)
         return block
+
+    def fits(self, size_word, size):
+        """Whether a block uses a chunk's room nearly up: but for 15 bytes, or a page if mapped."""
+        if size_word & IS_MAPPED:
+            return 0 <= (size_word & ~FLAGS) - HEADER_BYTES - size <= PAGE_MASK + 1
+        return 0 <= (size_word & ~FLAGS) - SIZE - size < HEADER_BYTES
 
     def realloc_mapped(self, chunk, old, need, size):
         moved = self.remap_chunk(chunk, old, need)
@@ -196,6 +232,10 @@ class Glibc(Accounts):
             return self.malloc(size)
         alignment = max(alignment, SMALLEST_CHUNK_BYTES)
         need = chunk_bytes(size)
+        if self.cache_serves_aligned:
+            block = self.take_aligned(alignment, cache_index(need))
+            if block != 0:
+                return block
         number = self.own_arena(size + alignment + SMALLEST_CHUNK_BYTES)
         if number == NO_ARENA:
             block = self.map_chunk(chunk_bytes(need + alignment + SMALLEST_CHUNK_BYTES))

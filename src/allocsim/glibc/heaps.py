@@ -17,7 +17,6 @@ SMALLEST_HEAP_BYTES = 32 << 10
 ARENA, HEAP_BEFORE, USED_BYTES, USABLE_BYTES, PAGE_SIZE = 0, 8, 16, 24, 32
 DESCRIPTION_BYTES = 48
 NO_ACCESS, READ_WRITE = 0, 3
-PRIVATE_ANONYMOUS_NO_RESERVE = 0x4022
 DONTNEED = 4
 
 
@@ -73,7 +72,7 @@ class Heaps(Component):
         return heap
 
     def map(self, place, length):
-        return self.kernel.mmap(length, NO_ACCESS, place, PRIVATE_ANONYMOUS_NO_RESERVE)
+        return self.kernel.mmap(length, NO_ACCESS, place, self.policy.heap_flags)
 
     def cut_out(self, start):
         """Keep the aligned half of twice the space needed."""

@@ -4,6 +4,7 @@ from allocsim.component import Param, host
 from allocsim.glibc.chunks import PAGE_MASK, SMALLEST_CHUNK_BYTES, cache_index, chunk_bytes
 from allocsim.policy import Policy
 
+VERSIONS = (2.36, 2.41)
 NOT_SET = -1
 KIB = 1024
 LARGEST_BYTES = 2**62
@@ -11,6 +12,7 @@ MOST_CACHED = 65_535
 LARGEST_CACHED_REQUEST_BYTES = 1032
 LARGEST_FAST_REQUEST_BYTES = 160
 HUGE_PAGE_BYTES = 2 << 20
+PRIVATE_ANONYMOUS, NO_RESERVE = 0x22, 0x4000  # how memory is mapped
 
 
 def _bytes(default: int, doc: str, low: int = 0) -> Param:
@@ -49,6 +51,7 @@ class Tunables(Policy):
     arena_test = Param(8, "arenas", 1, LARGEST_BYTES, "arenas before CPUs are counted")
     hugetlb = Param(0, "", 0, 1, "1: ask for transparent huge pages")
     perturb = Param(0, "", 0, 255, "not 0: blocks are overwritten when allocated and freed")
+    version = Param(VERSIONS[0], choices=VERSIONS, doc="of glibc")
     cpus = Param(2, "CPUs", 1, 4096, "that the program may run on; limits the arenas")
 
     mmap_from_bytes = 0  # the threshold as it adapts
@@ -61,9 +64,17 @@ class Tunables(Policy):
     fast_bytes = 0  # largest chunk for the fast bins
     huge_page_bytes = 0  # 0: huge pages are not asked for
 
+    # what differs between versions
+    cache_serves_calloc = 0
+    cache_serves_aligned = 0  # aligned_alloc takes a cached block that happens to be aligned
+    aligned_cuts_merge = 0  # what aligned_alloc cuts off joins its free neighbours at once
+    small_bins_at_once = 0  # small chunks that are freed skip the unsorted list
+    realloc_keeps_fitting = 0  # realloc returns a block that just fits before it does anything
+    heap_flags = 0  # with which other arenas' heaps are mapped
+
     @host
     def setup(self):
-        """Work out what the parameters mean."""
+        """Work out what the parameters and the version mean."""
         given = (self.mmap_threshold, self.trim_threshold, self.top_pad, self.mmap_max)
         self.adapting = int(all(value == NOT_SET for value in given))
         self.mmap_from_bytes = _or_default(self.mmap_threshold, 128 * KIB)
@@ -75,6 +86,17 @@ class Tunables(Policy):
         self.cache_classes = cache_index(chunk_bytes(largest)) + 1
         self.fast_bytes = _fast_bytes(self.mxfast)
         self.huge_page_bytes = HUGE_PAGE_BYTES if self.hugetlb == 1 else 0
+        self._follow_version()
+
+    @host
+    def _follow_version(self):
+        since_2_41 = int(self.version >= 2.41)
+        self.cache_serves_calloc = since_2_41
+        self.cache_serves_aligned = since_2_41
+        self.aligned_cuts_merge = since_2_41
+        self.small_bins_at_once = since_2_41
+        self.realloc_keeps_fitting = since_2_41
+        self.heap_flags = PRIVATE_ANONYMOUS | (0 if since_2_41 else NO_RESERVE)
 
     # ---- decisions about memory from the system
     def should_map(self, need):

@@ -10,15 +10,17 @@ and, at the end, the heap's resident pages, the break and mallinfo2.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 
 from allocsim.driver import Driver, driver_for
-from allocsim.errors import SimulationError
+from allocsim.errors import InputError, SimulationError
 from allocsim.glibc import Glibc
 from allocsim.glibc.environment import parameters_from_environment
 from allocsim.ground_truth.heaps import both_heaps, chunks_at, first_ops
+from allocsim.ground_truth.libc_packages import libc_for
 from allocsim.ground_truth.marked_calls import drive
 from allocsim.ground_truth.opstream import Marks
 from allocsim.ground_truth.replay import replay
@@ -29,7 +31,8 @@ from allocsim.kernel.kernel import LOG_COLUMNS
 from allocsim.policy import Policy
 from allocsim.trace import Op, Trace, TraceSource
 
-MODELLED_VERSION = "2.36"
+NO_TUNABLES = ("cpus", "version")
+"""Parameters of the policy that are no tunables of the library."""
 CONTEXT_OPS, OPS_AFTER = 5, 2  # shown before and after the one that differs
 
 
@@ -93,33 +96,44 @@ class Modelled:
 
 def verify(
     source: TraceSource,
-    parameters: Mapping[str, int] | None = None,
+    parameters: Mapping[str, int | float] | None = None,
     *,
     policy: type[Policy] = Glibc,
     compiled: bool = True,
     heaps: bool = False,
     **surroundings: Unpack[Surroundings],
 ) -> Verdict:
-    """Run `source` on the machine's glibc and on the model with the same tunables, and compare.
+    """Run `source` on the real glibc and on the model with the same tunables, and compare.
 
-    `parameters` are the policy's; variables in `environment` are read by the model as glibc reads
-    them, and the parameters win. With `hugetlb`, huge pages are switched off for the real program:
-    glibc's calls are the same, and the model's pages are all small. `heaps`: where they differ,
-    run both once more up to there and look at their heaps. Raises ReplayError or InputError where
-    the real library cannot be run.
+    `parameters` are the policy's; their `version` says which library is run: the machine's own, a
+    fetched package, or that in the folder `libc`. Variables in `environment` are read by the model
+    as glibc reads them, and the parameters win. With `hugetlb`, huge pages are switched off for the
+    real program: glibc's calls are the same, and the model's pages are all small. `heaps`: where
+    they differ, run both once more up to there and look at their heaps. Raises ReplayError or
+    InputError where the real library cannot be run.
     """
     given = dict(parameters or {})
-    tunables = {name: value for name, value in given.items() if name != "cpus"}
+    tunables = {name: int(value) for name, value in given.items() if name not in NO_TUNABLES}
     chosen = parameters_from_environment(surroundings.get("environment") or {}) | given
+    version = version_of(policy, chosen)
+    libc = surroundings["libc"] = surroundings.get("libc") or libc_for(version)
     if "cpus" in chosen:
-        surroundings.setdefault("cpus", chosen["cpus"])
+        surroundings.setdefault("cpus", int(chosen["cpus"]))
     if chosen.get("hugetlb"):
         surroundings.setdefault("huge_pages", "never")
     trace = Trace.concatenate(source.batches())
     truth = replay(trace, tunables, **surroundings)
+    if truth.libc != version:
+        raise InputError(f"the model's version is {version}, but {libc} holds glibc {truth.libc}")
     chosen["cpus"] = truth.cpus
-    marks = surroundings.get("marks")
-    run = partial(modelled, parameters=chosen, policy=policy, compiled=compiled, marks=marks)
+    run = partial(
+        modelled,
+        parameters=chosen,
+        policy=policy,
+        compiled=compiled,
+        start=start_of_replays(libc),
+        marks=surroundings.get("marks"),
+    )
     verdict = compared(trace, truth, run(trace))
     if verdict.equal or not heaps:
         return verdict
@@ -130,9 +144,14 @@ def verify(
     return replace(verdict, heaps=lines)
 
 
+def version_of(policy: type[Policy], parameters: Mapping[str, int | float]) -> str:
+    """The version of glibc that a policy with these parameters is a model of."""
+    return str(parameters.get("version", policy.parameters()["version"].default))
+
+
 def modelled(
     trace: Trace,
-    parameters: Mapping[str, int],
+    parameters: Mapping[str, int | float],
     *,
     policy: type[Policy] = Glibc,
     compiled: bool = False,
@@ -143,9 +162,11 @@ def modelled(
 
     All costs are 0: threads run in lock-step, so no lock is ever waited for.
     """
+    if start is None:
+        start = start_of_replays(libc_for(version_of(policy, parameters)))
     driver = driver_for(policy, **parameters)
     kernel = driver.policy.kernel
-    kernel.lay_out(Layout.from_maps(*(start or start_of_replays())))
+    kernel.lay_out(Layout.from_maps(*start))
     for event in range(len(kernel.costs.unit_ps)):
         kernel.costs.unit_ps[event] = 0
     kernel.op, kernel.logging = -1, 1
@@ -161,9 +182,9 @@ def modelled(
 
 
 @cache
-def start_of_replays() -> tuple[str, int]:
-    """The replayer's mappings and break before it creates threads."""
-    nothing = replay(Trace.of(op=[Op.MARK], object=[-1], size=[0]), syscalls=False)
+def start_of_replays(libc: Path | None = None) -> tuple[str, int]:
+    """The replayer's mappings and break before it creates threads, with a C library."""
+    nothing = replay(Trace.of(op=[Op.MARK], object=[-1], size=[0]), syscalls=False, libc=libc)
     return nothing.start_maps, nothing.start_brk
 
 

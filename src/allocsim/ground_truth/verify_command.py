@@ -1,4 +1,4 @@
-"""`allocsim verify`: is the glibc model equal to the machine's glibc on this workload?"""
+"""`allocsim verify`: is the glibc model equal to the real glibc on this workload?"""
 
 from allocsim.driver import driver_for
 from allocsim.engine import is_warm
@@ -22,7 +22,7 @@ def run(workload: str, settings: Settings, seed: int) -> Verdict:
     long = source.n_ops is None or source.n_ops >= COMPILE_FROM_OPS
     return verify(
         source,
-        {name: int(value) for name, value in pairs.items()},
+        pairs,
         compiled=long or is_warm(driver_for(Glibc)),
         heaps=True,
         environment=settings.environment(),
