@@ -36,16 +36,6 @@ class Pages(Policy):
         return self.kernel.load(address - 16) - 16
 
 
-class Locked(Pages):
-    """One lock around everything."""
-
-    def malloc(self, size):
-        self.kernel.lock(0)
-        address = super().malloc(size)
-        self.kernel.unlock(0)
-        return address
-
-
 def run(source, policy=Pages, **options):
     return simulate(source, policy, **{"mode": "interpreted", **options})
 
@@ -121,22 +111,6 @@ def test_a_cost_table_changes_time_but_no_count():
     cheap_run, dear_run = (run(from_spec(CHURN, seed=1), costs=c) for c in (table, dear))
     assert dear_run.totals["cpu_ns"] == pytest.approx(2 * cheap_run.totals["cpu_ns"], rel=1e-6)
     assert dear_run.totals["syscalls"] == cheap_run.totals["syscalls"]
-
-
-@pytest.mark.parametrize("threads", [2, 5])
-def test_threads_meet_in_simulated_time_and_waste_none_alone(threads):
-    spec = CHURN | {"ops": 3000, "threads": threads, "think_ns": 200, "cross_thread_frees": 0.2}
-    totals = run(from_spec(spec, seed=1)).totals
-    alone = totals["cpu_ns"] + totals["program_ns"]
-    assert totals["ops"] == 3000
-    assert alone / threads < totals["time_ns"] < alone + 3000 * 2000
-
-
-def test_a_lock_makes_threads_wait():
-    spec = CHURN | {"ops": 3000, "threads": 4, "free_order": "random"}
-    free, locked = (run(from_spec(spec, seed=1), p) for p in (Pages, Locked))
-    assert locked.totals["time_ns"] > free.totals["time_ns"]
-    assert locked.driver.policy.kernel.waited_ps > 0
 
 
 def test_samples_and_walks_are_spread_over_the_run():

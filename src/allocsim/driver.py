@@ -3,16 +3,15 @@
 from functools import cache
 from typing import Any, ClassVar
 
-from allocsim.component import Component, Part, Pool, inline, variant
+from allocsim.component import Part, Pool, inline, variant
 from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
 from allocsim.kernel.memory import PAGE_BYTES
 from allocsim.policy import Policy
+from allocsim.run_ahead import MAX_SLOTS, MAX_THREADS, RunAhead
 from allocsim.trace import Op
 
-MAX_SLOTS = 1 << 30
-MAX_THREADS = 64
 LATER, SOONER, SOONEST = 16, 8, 4  # operations ahead
 
 # The operations as plain integers, which the loop compares fastest in both modes.
@@ -23,7 +22,7 @@ MMAP, MUNMAP, MREMAP, MADVISE = int(Op.MMAP), int(Op.MUNMAP), int(Op.MREMAP), in
 CALL = int(Event.CALL)
 
 
-class Driver(Component):
+class Driver(RunAhead):
     """The program's side: which object lies where, and what the program does with it.
 
     `blocks` holds each object's address (0 if there is none) and size in bytes, side by side: two

@@ -13,6 +13,14 @@ WALK_COLUMNS = (
     "op", "time_ns", "live_bytes", "used_bytes", "free_bytes", "largest_hole_bytes", "holes",
     "top_bytes", "metadata_bytes",
 )  # fmt: skip
+THREAD_COLUMNS = (
+    "thread", "work_ns", "kernel_ns", "wait_mmap_lock_ns", "wait_locks_ns", "wait_cpu_ns",
+    "wait_objects_ns",
+)  # fmt: skip
+_IN_KERNEL = (
+    *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, *MINOR_FAULTS, Event.MAJOR_FAULT,
+    Event.PAGE_SWAPPED, Event.PAGE_ZEROED, Event.SHOOTDOWN,
+)  # fmt: skip
 
 
 def syscall_counts(counts: np.ndarray) -> dict[str, int]:
@@ -164,7 +172,25 @@ def johnstone_wilson(
     }
 
 
-def totals(ledger: Mapping[str, Any], samples: dict, walks: dict) -> dict[str, float | int]:
+def lone_thread(ledger: Mapping[str, Any], n_threads: int) -> dict[str, np.ndarray]:
+    """The table of threads (THREAD_COLUMNS) of a run with one thread, which waits for nobody.
+
+    Without rows where a recorded trace has several: no simulated time says how they met.
+    """
+    kernel = sum(int(ledger["counts"][e]) * ledger["unit_ps"][e] for e in _IN_KERNEL) // 1000
+    row = {"work_ns": ledger["time_ns"] - kernel, "kernel_ns": kernel}
+    n_rows = 1 if n_threads == 1 else 0
+    return {name: np.full(n_rows, row.get(name, 0), np.int64) for name in THREAD_COLUMNS}
+
+
+def thread_totals(threads: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Sums over the threads, as `threads_work_ns` and so on."""
+    return {f"threads_{name}": int(threads[name].sum()) for name in THREAD_COLUMNS[1:]}
+
+
+def totals(
+    ledger: Mapping[str, Any], samples: dict, walks: dict, threads: dict
+) -> dict[str, float | int]:
     """All numbers of a run, by name.
 
     `ledger` has counts (by event), unit_ps (by event) and the driver's own figures: ops, time_ns,
@@ -179,6 +205,7 @@ def totals(ledger: Mapping[str, Any], samples: dict, walks: dict) -> dict[str, f
         **syscall_counts(counts),
         **fault_counts(counts),
         **cpu_parts_ns(counts, ledger["unit_ps"]),
+        **thread_totals(threads),
         "metadata_accesses": int(counts[Event.NEAR_ACCESS] + counts[Event.FAR_ACCESS]),
         "live_peak_bytes": ledger["peak_live_bytes"],
         "mapped_peak_bytes": ledger["peak_mapped_bytes"],

@@ -104,6 +104,19 @@ class Policy(Component):
             return 0
         return self.malloc(size)
 
+    def private_malloc(self, size):
+        """The block that `malloc(size)` would give without touching anything that threads share.
+
+        0 if it would touch such things, or nobody knows. Threads that meet in simulated time run
+        such calls ahead of other threads. It must change nothing; a block's own memory and what
+        the calling thread has for itself are not shared.
+        """
+        return 0
+
+    def private_free(self, address):
+        """Whether `free(address)` would touch nothing that threads share; as `private_malloc`."""
+        return False
+
     def start_threads(self, n, with_stacks=1):
         """The program creates n threads (more than one), before the first operation.
 

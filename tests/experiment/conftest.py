@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from allocsim.experiment import perform
-from allocsim.metrics import SAMPLE_COLUMNS, WALK_COLUMNS
+from allocsim.metrics import SAMPLE_COLUMNS, THREAD_COLUMNS, WALK_COLUMNS
 
 POLICY = """\
 from allocsim.component import Param
@@ -76,6 +76,7 @@ def _made_up(parameters, cpu_ns=1_000.0):
         totals=totals,
         samples={name: np.arange(4) for name in SAMPLE_COLUMNS},
         walks={name: np.arange(2) for name in WALK_COLUMNS},
+        threads={name: np.arange(1) for name in THREAD_COLUMNS},
         provenance={"policy": "Bump"},
     )
 

@@ -21,7 +21,13 @@ from allocsim.ground_truth.calibration.benchmark import (
     parse_events,
 )
 from allocsim.ground_truth.calibration.benchmarks import all_benchmarks
-from allocsim.ground_truth.calibration.contention import contests, figures, thread_counts
+from allocsim.ground_truth.calibration.contention import (
+    TURNS,
+    contests,
+    figures,
+    prices,
+    thread_counts,
+)
 from allocsim.ground_truth.calibration.figures import StepFigure, fault_mismatches
 from allocsim.ground_truth.calibration.fit import Estimate, fit, solve
 from allocsim.ground_truth.calibration.heap_scripts import NO_CACHE, consolidation, pair, sorting
@@ -134,6 +140,7 @@ def test_every_event_that_can_be_measured_is_in_some_benchmark():
     benchmarks = all_benchmarks(True)
     counted = set().union(*(parse_events(b.events) for b in benchmarks if b.events != FROM_MODEL))
     counted |= {"call", "near_access", "far_access"}  # by the model
+    counted |= {"shootdown", "sleep", "wake_delay"}  # by contests
     assert {e.name.lower() for e in Event} - counted == {"major_fault", "page_swapped"}
 
 
@@ -296,6 +303,19 @@ def test_a_failing_benchmark_is_named(tmp_path):
         Bench([], tmp_path).slice(Benchmark("x", "no_such_thing", 1, "", ""), 1)
 
 
+def test_what_threads_cost_each_other_comes_from_contests_of_two():
+    cpu = {"drop_page_running:1": 100.0, "drop_page_running:2": 350.0, TURNS.name: 15.0}
+    found = prices(
+        [1, 2],
+        lambda name: np.full(5, cpu[name]),
+        lambda name: np.full(5, {TURNS.name: 80.0}[name]),
+        np.random.default_rng(1),
+    )
+    ns = {name: estimate.ns for name, estimate in found.items()}
+    assert ns == {"shootdown": 250.0, "sleep": 15.0, "wake_delay": 40.0}
+    assert prices([1], lambda _: np.zeros(5), lambda _: np.zeros(5), np.random.default_rng(1)) == {}
+
+
 # ---- for real
 CLI = "from allocsim.cli import main; main()"
 
@@ -325,7 +345,8 @@ def test_a_real_run_prices_every_event_and_finds_what_must_be_dearer(measured):
 
 @pytest.mark.slow
 def test_a_real_run_tells_every_contest_and_every_interval_in_order(measured):
-    assert set(measured.contention) == {c.kind for c in contests(measured.threads)}
+    kinds = {c.kind for c in contests(measured.threads)} - {TURNS.kind}
+    assert set(measured.contention) == kinds
     for kind in measured.contention.values():
         assert len(kind["wall_ns"]) == len(measured.threads)
         assert min(kind["wall_ns"] + kind["cpu_ns"]) > 0

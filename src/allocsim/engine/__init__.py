@@ -7,7 +7,8 @@ two samples.
 """
 
 from allocsim.engine.batch import drive_columns, drive_signature
-from allocsim.engine.simulation import KERNEL_OPTIONS, MODES, Result, is_warm, simulate
+from allocsim.engine.machine import KERNEL_OPTIONS
+from allocsim.engine.simulation import MODES, Result, is_warm, simulate
 
 __all__ = [
     "KERNEL_OPTIONS",

@@ -50,6 +50,7 @@ class Run:
     on_syscalls: Callable[[np.ndarray], None] | None
     samples: list[tuple] = field(default_factory=list)
     walks: list[tuple] = field(default_factory=list)
+    threads: dict[str, np.ndarray] = field(default_factory=dict)
 
     def drive(self, batch: Batch, start: int, stop: int) -> None:
         """Run rows start..stop of a batch."""
@@ -61,11 +62,12 @@ class Run:
         except Exception as error:
             row = min(start + self.driver.n_ops - first_op, stop - 1)
             raise explained(error, self.driver, Op(int(batch.trace.op[row]))) from error
-        if self.on_ops is not None:
-            self.on_ops(addresses[start:stop], faults[start:stop])
-        self._flush_syscalls()
+        self.report(addresses[start:stop], faults[start:stop])
 
-    def _flush_syscalls(self) -> None:
+    def report(self, addresses: np.ndarray, faults: np.ndarray) -> None:
+        """Tell whoever wants to know what operations returned, and which system calls were made."""
+        if self.on_ops is not None:
+            self.on_ops(addresses, faults)
         kernel = self.driver.policy.kernel
         if self.on_syscalls is not None and kernel.n_logged:
             flat = np.frombuffer(kernel.log, np.int64, kernel.n_logged * LOG_COLUMNS)
@@ -112,5 +114,5 @@ def explained(error: Exception, driver: Driver, op: Op) -> Exception:
 _PLUMBING = frozenset(
     "drive run outside area_of read_fault write_fault misaligned offset load store write_pages "  # noqa: SIM905
     "write_many write_absent prepare_load prepare_store load_called store_called touch placed "
-    "other access".split()
+    "other access run_ahead run_queued call".split()
 )

@@ -11,12 +11,13 @@ import numpy as np
 from allocsim import metrics
 from allocsim.driver import MAX_SLOTS, MAX_THREADS, Driver, driver_for
 from allocsim.engine.batch import drive_signature
+from allocsim.engine.machine import cpus_of, driver_on_machine
 from allocsim.engine.run import Run, Schedule
-from allocsim.engine.threads import execute
+from allocsim.engine.threads import execute, meets
 from allocsim.errors import InputError
 from allocsim.kernel import CostTable, Event, Layout
 from allocsim.kernel.memory import PAGE_BYTES
-from allocsim.policy import Policy, with_kernel
+from allocsim.policy import Policy
 from allocsim.trace import TraceSource
 
 COMPILE_FROM_OPS = 3_000_000
@@ -25,19 +26,16 @@ COMPILE_FROM_OPS = 3_000_000
 MODES = ("auto", "interpreted", "compiled", "mixed")
 """auto: compiled where code is cached or the run long; mixed: compiled from the first sample on."""
 
-KERNEL_OPTIONS = (
-    "limit_as_bytes", "limit_data_bytes", "limit_map_count", "overcommit_bytes", "memory_pages",
-    "poison",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gave: see `metrics.totals`, `metrics.SAMPLE_COLUMNS`, `metrics.WALK_COLUMNS`."""
+    """What a run gave: see `metrics.totals`, `metrics.SAMPLE_COLUMNS`, `metrics.WALK_COLUMNS`,
+    and `metrics.THREAD_COLUMNS`, with a row for each simulated thread."""
 
     totals: dict[str, float | int]
     samples: dict[str, np.ndarray]
     walks: dict[str, np.ndarray]
+    threads: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     driver: Driver | None = field(default=None, repr=False, compare=False)
 
@@ -62,7 +60,8 @@ def simulate(
     """Run `source` through `policy`; a pure function of its inputs.
 
     kernel_options: limits of the machine by name (KERNEL_OPTIONS); with memory_pages, the least
-    recently used pages beyond so many go out to swap.
+    recently used pages beyond so many go out to swap. cpus and vma_locks are for the threads of
+    synthetic workloads, which meet in simulated time.
     make_driver: what drives the policy; `allocsim.check.refereed` checks every block.
     samples, walks: at how many points, equally spaced in operations, memory is sampled and the heap
     walked. writing: whether the program writes to its memory. progress receives operations done and
@@ -70,7 +69,11 @@ def simulate(
     rows (op, number, six arguments, result). InputError for impossible inputs, SimulationError when
     the simulated program or policy would have died.
     """
-    driver = _prepared(policy, parameters or {}, costs, layout, kernel_options or {}, make_driver)
+    options = kernel_options or {}
+    meeting = meets(source)
+    driver = driver_on_machine(
+        policy, parameters or {}, costs, layout, options, make_driver, meeting
+    )
     driver.writing = int(writing)
     driver.policy.kernel.logging = int(on_syscalls is not None)
     _check_source(source)
@@ -78,48 +81,15 @@ def simulate(
     run = Run(
         driver=driver,
         source=source,
-        compiled=(compiled := _compiled(driver, source, mode)) and mode != "mixed",
+        compiled=(compiled := _compiled(driver, source, mode, meeting)) and mode != "mixed",
         compiled_later=compiled,
         progress=progress,
         on_ops=on_ops,
         on_syscalls=on_syscalls,
         schedule=Schedule(source.n_ops, samples, walks),
     )
-    execute(run)
+    execute(run, cpus_of(driver, options, source.n_threads))
     return _result(run, policy)
-
-
-def _prepared(
-    policy: type[Policy],
-    parameters: dict[str, int | float],
-    costs: CostTable | None,
-    layout: Layout | None,
-    options: dict[str, int],
-    make_driver: Callable[..., Driver],
-) -> Driver:
-    if "memory_pages" in options:
-        policy = _swapping(policy)  # type: ignore[arg-type]
-    driver = make_driver(policy, **parameters)
-    kernel = driver.policy.kernel
-    if costs is not None:
-        kernel.costs.use(costs)
-    if layout is not None:
-        kernel.lay_out(layout)
-    for name, value in options.items():
-        if name not in KERNEL_OPTIONS:
-            raise InputError(f"unknown kernel option {name!r}; known: {', '.join(KERNEL_OPTIONS)}")
-        if (declared := kernel.parameters().get(name)) is not None:
-            value = declared.checked(name, value)
-        setattr(kernel, name, value)
-    return driver
-
-
-@cache
-def _swapping(policy: type[Policy]) -> type[Policy]:
-    """The policy on a machine with limited memory; one class, since compiled code belongs to it."""
-    from allocsim.kernel.swap import SwappingKernel
-
-    return with_kernel(policy, SwappingKernel)
 
 
 def _start_threads(driver: Driver, source: TraceSource, layout: Layout | None) -> None:
@@ -146,7 +116,7 @@ def _check_source(source: TraceSource) -> None:
             raise InputError(f"the workload has {n} {what}; at most {most} can be simulated")
 
 
-def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
+def _compiled(driver: Driver, source: TraceSource, mode: str, meeting: bool) -> bool:
     """Whether to run compiled: as asked, or where it pays."""
     if mode not in MODES:
         raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
@@ -154,12 +124,15 @@ def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
         return False
     from allocsim.component.compiler import NotCompilable, entry
 
-    if mode == "auto" and not is_warm(driver):
+    if mode == "auto" and not is_warm(driver, meeting):
         n_ops = source.n_ops
         if n_ops is not None and n_ops < COMPILE_FROM_OPS:
             return False
     try:
-        entry(type(driver), "drive", drive_signature())
+        if meeting:
+            entry(type(driver), "run_ahead", (0,) * 4)
+        else:
+            entry(type(driver), "drive", drive_signature())
     except NotCompilable as error:
         if mode != "auto":
             raise
@@ -168,12 +141,13 @@ def _compiled(driver: Driver, source: TraceSource, mode: str) -> bool:
     return True
 
 
-def is_warm(driver: Driver) -> bool:
+def is_warm(driver: Driver, meeting: bool = False) -> bool:
     """Whether the driver's compiled code is cached: of both entry points, or a long compilation
-    would wait at the first walk."""
+    would wait at the first walk. meeting: for threads that meet in simulated time."""
     from allocsim.component.compiler import is_cached
 
-    return all(is_cached(type(driver), method) for method in ("drive", "walk"))
+    methods = ("run_ahead" if meeting else "drive", "walk")
+    return all(is_cached(type(driver), method) for method in methods)
 
 
 @cache
@@ -207,10 +181,13 @@ def _table(rows: list[tuple], names: tuple[str, ...]) -> dict[str, np.ndarray]:
 def _result(run: Run, policy: type[Policy]) -> Result:
     samples = _table(run.samples, metrics.SAMPLE_COLUMNS)
     walks = _table(run.walks, metrics.WALK_COLUMNS)
+    ledger = _ledger(run.driver)
+    threads = run.threads or metrics.lone_thread(ledger, run.source.n_threads)
     return Result(
-        totals=metrics.totals(_ledger(run.driver), samples, walks),
+        totals=metrics.totals(ledger, samples, walks, threads),
         samples=samples,
         walks=walks,
+        threads=threads,
         provenance={"policy": policy.__name__, "compiled": run.compiled},
         driver=run.driver,
     )

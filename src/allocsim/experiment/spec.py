@@ -51,6 +51,10 @@ class KernelOptions(StrictModel):
     (RLIMIT_AS), limit_data_bytes (RLIMIT_DATA), limit_map_count (vm.max_map_count),
     overcommit_bytes (a larger single request is refused), memory_bytes (physical memory: beyond it
     the least recently used pages go out to swap).
+
+    For the threads of synthetic workloads: cpus that they share (by default as many as the policy
+    has been told of, or one for each); vma_locks: faults lock their area only, as since Linux 6.4,
+    instead of the whole address space.
     """
 
     bits: Literal[32, 64] = 64
@@ -61,15 +65,17 @@ class KernelOptions(StrictModel):
     limit_map_count: int = Field(default=65_530, ge=1)
     overcommit_bytes: SizeBytes | None = None
     memory_bytes: Annotated[SizeBytes, Field(ge=2 * PAGE_BYTES)] | None = None
+    cpus: int | None = Field(default=None, ge=1, le=4096)
+    vma_locks: bool = True
 
     def limits(self) -> dict[str, int]:
-        """The limits that are set, by the kernel's names."""
+        """What is set, by the kernel's names."""
         told = self.model_dump(
             exclude={"bits", "legacy_layout", "stack_limit_bytes", "memory_bytes"}
         )
         if self.memory_bytes is not None:
             told["memory_pages"] = self.memory_bytes // PAGE_BYTES
-        return {name: value for name, value in told.items() if value is not None}
+        return {name: int(value) for name, value in told.items() if value is not None}
 
 
 class ExperimentFile(StrictModel):

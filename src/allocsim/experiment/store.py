@@ -5,7 +5,8 @@
       runs.parquet     a row per finished run: workload, policy, parameters, seed, all totals
       index.sqlite     the same totals by key, for queries; follows what `runs/` holds
       runs/KEY/        manifest.json (the run, its totals, hashes of the tables),
-                       samples.parquet (memory over time), walks.parquet (the heap over time)
+                       samples.parquet (memory over time), walks.parquet (the heap over time),
+                       threads.parquet (where each simulated thread's time went)
 
 A run is written under a temporary name and renamed, so a directory called by a key is whole; what
 damages it later is noticed by the hashes, and the run is computed again.
@@ -29,10 +30,10 @@ import pyarrow.parquet as pq
 from allocsim.errors import AllocsimError
 from allocsim.experiment.sweep import Run
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout above; another one is not read but computed again."""
 
-_TABLES = ("samples", "walks")
+_TABLES = ("samples", "walks", "threads")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -51,7 +52,7 @@ class StoredRun:
     folder: Path
 
     def table(self, name: str) -> dict[str, np.ndarray]:
-        """The columns of its `samples` or `walks`."""
+        """The columns of its `samples`, `walks` or `threads`."""
         table = pq.read_table(self.folder / f"{name}.parquet")
         return {column: table[column].to_numpy() for column in table.column_names}
 

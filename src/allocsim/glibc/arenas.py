@@ -19,8 +19,8 @@ THREAD_VECTOR_BYTES = 272  # what creating a thread allocates: its table of thre
 class Arenas(MappedChunks):
     """The arenas, numbered in the order of their creation; 0 is the main one.
 
-    They form a ring, newest first behind the main one. Not modelled: passing over an arena because
-    its lock is held at that instant; override `is_busy` for that.
+    They form a ring, newest first behind the main one. Each has a lock of its number, which counts
+    only where threads meet in simulated time.
     """
 
     tcache = PerThread(ThreadCache)
@@ -53,6 +53,19 @@ class Arenas(MappedChunks):
             self.threaded = 1
             i += 1
         self.thread = thread
+
+    # ---- locks
+    @inline
+    def enter(self, number):
+        """Take an arena's lock."""
+        if self.kernel.MEETING:
+            self.kernel.lock(number)
+
+    @inline
+    def leave(self, number):
+        """Give an arena's lock back."""
+        if self.kernel.MEETING:
+            self.kernel.unlock(number)
 
     # ---- the thread cache
     @inline
@@ -157,7 +170,7 @@ class Arenas(MappedChunks):
 
     def is_busy(self, number):
         """Whether a thread that looks for an arena to share passes over this one."""
-        return number < 0
+        return self.kernel.MEETING != 0 and self.kernel.is_locked(number)
 
     def attach(self, number):
         """The calling thread uses this arena from now on."""

@@ -27,7 +27,8 @@ class Glibc(Accounts):
     docs/glibc.md tells what is compared with the real library, what differs between versions, and
     which methods are decisions meant to be replaced.
 
-    Not modelled: an arena that is passed over because another thread holds its lock; huge pages
+    Where threads meet in simulated time, whatever is not served by the thread cache takes its
+    arena's lock. Not modelled: fast bins that take a chunk without that lock; huge pages
     themselves; the checks that stop a program with a broken heap.
     """
 
@@ -58,6 +59,22 @@ class Glibc(Accounts):
         kernel = self.kernel
         word = kernel.peek(address - SIZE)
         kernel.expect(address - SIZE + (word & ~FLAGS))
+
+    def private_malloc(self, size):
+        """What the thread cache would give."""
+        index = (size - 9) >> 4 if size > 24 else 0
+        if index < self.cache_classes and self.tcache.counts[index] > 0:
+            return self.tcache.heads[index]
+        return 0
+
+    def private_free(self, address):
+        """Whether the thread cache would take the block, whose first words it writes."""
+        word = self.kernel.peek(address - SIZE)
+        return (
+            word & IS_MAPPED == 0
+            and self.cache_room((word >> 4) - 2) > 0
+            and self.kernel.is_settled(address, HEADER_BYTES)
+        )
 
     def cache_room(self, index):
         """How many more blocks of a class the thread cache takes."""
@@ -118,11 +135,19 @@ class Glibc(Accounts):
         number = self.own_arena(request)
         if number == NO_ARENA:
             return self.map_chunk(need)
-        block = self.arenas[number].allocate(need, request)
+        block = self.allocate_in(number, need, request)
         if block == 0:
             number = self.other_arena(request, number)
             if number != NO_ARENA:
-                block = self.arenas[number].allocate(need, request)
+                block = self.allocate_in(number, need, request)
+        return block
+
+    @inline
+    def allocate_in(self, number, need, request):
+        """A block from an arena, under its lock; or 0."""
+        self.enter(number)
+        block = self.arenas[number].allocate(need, request)
+        self.leave(number)
         return block
 
     def free_uncached(self, address, word):
@@ -143,7 +168,10 @@ class Glibc(Accounts):
     def release(self, address, word):
         """Free a block to the arena that it belongs to."""
         chunk = address - HEADER_BYTES
-        self.arenas[self.arena_of(chunk, word)].release(chunk, word & ~FLAGS)
+        number = self.arena_of(chunk, word)
+        self.enter(number)
+        self.arenas[number].release(chunk, word & ~FLAGS)
+        self.leave(number)
 
     def after_large_free(self, arena):
         """A free made a large free chunk: empty the fast bins, and trim the top."""
@@ -169,11 +197,11 @@ class Glibc(Accounts):
         arena = self.arenas[number]
         old_top = arena.top
         old_top_bytes = arena.fresh_from()
-        block = arena.allocate(chunk_bytes(size), size)
+        block = self.allocate_in(number, chunk_bytes(size), size)
         if block == 0:
             number = self.other_arena(size, number)
             if number != NO_ARENA:
-                block = self.arenas[number].allocate(chunk_bytes(size), size)
+                block = self.allocate_in(number, chunk_bytes(size), size)
         if block != 0:
             self.clear(block, size, old_top, old_top_bytes)
         return block
@@ -200,13 +228,18 @@ class Glibc(Accounts):
         if word & IS_MAPPED:
             return self.realloc_mapped(chunk, word & ~FLAGS, need, size)
         self.start_cache()
-        arena = self.arenas[self.arena_of(chunk, word)]
+        number = self.arena_of(chunk, word)
+        arena = self.arenas[number]
+        self.enter(number)
         block = arena.resize(chunk, word & ~FLAGS, need)
+        self.leave(number)
         if block == 0 and self.threaded:
             block = self.malloc(size)
             if block != 0:
                 self.kernel.copy(block, address, (word & ~FLAGS) - SIZE)
+                self.enter(number)
                 arena.free_chunk(chunk, word & ~FLAGS)
+                self.leave(number)
         return block
 
     def fits(self, size_word, size):
@@ -240,11 +273,19 @@ class Glibc(Accounts):
         if number == NO_ARENA:
             block = self.map_chunk(chunk_bytes(need + alignment + SMALLEST_CHUNK_BYTES))
             return self.align_mapped(block - HEADER_BYTES, alignment) if block != 0 else 0
-        block = self.arenas[number].allocate_aligned(alignment, need)
+        block = self.aligned_in(number, alignment, need)
         if block == 0:
             number = self.other_arena(size, number)
             if number != NO_ARENA:
-                block = self.arenas[number].allocate_aligned(alignment, need)
+                block = self.aligned_in(number, alignment, need)
+        return block
+
+    @inline
+    def aligned_in(self, number, alignment, need):
+        """An aligned block from an arena, under its lock; or 0."""
+        self.enter(number)
+        block = self.arenas[number].allocate_aligned(alignment, need)
+        self.leave(number)
         return block
 
     def thread_exit(self):

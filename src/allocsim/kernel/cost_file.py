@@ -4,12 +4,13 @@
 per event cannot express; they are optional, and checked where present.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, create_model, model_validator
 
-from allocsim.kernel.costs import Event
+from allocsim.kernel.costs import SHIPPED, Event
 from allocsim.strict_toml import StrictModel, load_toml
 
 Ns = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -85,7 +86,12 @@ class HugePages(StrictModel):
     clear: Figure
 
 
-_PRICES: dict[str, Any] = {e.name.lower(): (Figure, ...) for e in Event}
+ADDED_LATER = (Event.SHOOTDOWN, Event.SLEEP, Event.WAKE_DELAY)
+"""Events that older files lack; their price is then the shipped one."""
+
+_PRICES: dict[str, Any] = {
+    e.name.lower(): (Figure | None, None) if e in ADDED_LATER else (Figure, ...) for e in Event
+}
 Prices: Any = create_model("Prices", __base__=StrictModel, **_PRICES)
 """One figure for each event."""
 
@@ -102,8 +108,13 @@ class CostFile(StrictModel):
 
     def figure(self, event: Event) -> Figure:
         """The price of one event."""
-        figure: Figure = getattr(self.costs, event.name.lower())
-        return figure
+        figure: Figure | None = getattr(self.costs, event.name.lower())
+        return figure if figure is not None else _shipped().figure(event)
+
+
+@cache
+def _shipped() -> CostFile:
+    return read_cost_file(SHIPPED)
 
 
 def read_cost_file(path: Path) -> CostFile:

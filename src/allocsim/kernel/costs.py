@@ -41,6 +41,9 @@ class Event(IntEnum):
     BYTE_COPIED = 19  # by the allocator (realloc)
     BYTE_WRITTEN = 20  # by the program itself
     LOCK = 21  # taking and giving back a lock that nobody holds
+    SHOOTDOWN = 22  # a system call has one other CPU, where a thread runs, forget translations
+    SLEEP = 23  # a wait for a lock that puts the thread to sleep: CPU time of both sides
+    WAKE_DELAY = 24  # from such a lock's release until the sleeper runs; nobody's CPU time
 
 
 N_EVENTS = len(Event)
@@ -48,13 +51,15 @@ SYSCALLS = tuple(range(Event.BRK, Event.MPROTECT + 1))
 MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT)
 PARTS = {
     "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
-    "syscall_ns": (*SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED),
+    "syscall_ns": (
+        *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.SHOOTDOWN, Event.SLEEP,
+    ),
     "fault_ns": (*MINOR_FAULTS, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (Event.PAGE_ZEROED, Event.BYTE_ZEROED),
     "copying_ns": (Event.BYTE_COPIED,),
     "program_ns": (Event.BYTE_WRITTEN,),
-}
-"""CPU time by part: which events each part sums."""
+}  # fmt: skip
+"""CPU time by part: which events each part sums. A delay belongs to none."""
 
 
 SHIPPED = Path(__file__).with_name("costs.toml")

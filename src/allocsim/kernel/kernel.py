@@ -21,6 +21,7 @@ class Kernel(Memory):
     accessible after mprotect takes its rights away.
     """
 
+    MEETING = 0  # whether threads wait for each other's locks: see crossings.py
     log = Pool("i8", LOG_COLUMNS << 26)
     free_at_ps = Array("i8", MAX_LOCKS)  # when each lock becomes free
     start_brk = 0
@@ -331,7 +332,11 @@ class Kernel(Memory):
     def trylock(self, number):
         """Take lock `number` if nobody holds it; whether it was taken."""
         self.charge(Event.LOCK, 1)
-        return self.free_at_ps[number] <= self.now_ps()
+        return not self.is_locked(number)
+
+    def is_locked(self, number):
+        """Whether another thread holds lock `number`."""
+        return self.free_at_ps[number] > self.now_ps()
 
     def unlock(self, number):
         """Give lock `number` back."""

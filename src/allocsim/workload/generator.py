@@ -119,7 +119,7 @@ def _pick(rules: Rules, count: int, uniform: float) -> int:
 def _allocate(
     rules: Rules, heap: Heap, thread: int, draw: np.ndarray, size: int, out: Columns, i: int
 ) -> None:
-    slot = heap.free[len(heap.free) - 1 - heap.total[0]]
+    slot = _free_slot(heap, thread)
     ring = heap.ring[thread]
     ring[_place(ring, heap.first[thread] + heap.held[thread])] = slot
     heap.held[thread] += 1
@@ -201,5 +201,30 @@ def _take_out(heap: Heap, rules: Rules, thread: int, index: int) -> int:
             ring[_place(ring, first + i)] = ring[_place(ring, first + i + 1)]
     heap.held[thread] = last
     heap.total[0] -= 1
-    heap.free[len(heap.free) - 1 - heap.total[0]] = slot
+    _give_back(heap, thread, slot)
     return slot
+
+
+@njit(cache=True, inline="always")
+def _free_slot(heap: Heap, thread: int) -> int:
+    """The next slot from a thread's pool."""
+    slot = heap.free[thread, heap.next_free[thread]]
+    heap.next_free[thread] = _place(heap.free[thread], heap.next_free[thread] + 1)
+    heap.unused[thread] -= 1
+    return slot
+
+
+@njit(cache=True, inline="always")
+def _give_back(heap: Heap, thread: int, slot: int) -> None:
+    """Return a slot to its thread's pool: to be used next, or last where there are others.
+
+    An operation waits for those before it on its object, so a slot that another thread has yet to
+    free should rest as long as can be.
+    """
+    free = heap.free[thread]
+    if len(heap.held) == 1:
+        heap.next_free[thread] = _place(free, heap.next_free[thread] + len(free) - 1)
+        free[heap.next_free[thread]] = slot
+    else:
+        free[_place(free, heap.next_free[thread] + heap.unused[thread])] = slot
+    heap.unused[thread] += 1

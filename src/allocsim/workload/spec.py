@@ -103,6 +103,11 @@ class Synthetic(StrictModel):
         highest = 1 + (self.phases.amplitude if self.phases.shape != "none" else 0)
         return int(self.live_objects * highest * (1 + SLACK)) + 2
 
+    @property
+    def pool_per_thread(self) -> int:
+        """Slots of each thread's own: twice what it holds, where frees of others may be late."""
+        return self.slots_per_thread if self.threads == 1 else 2 * self.slots_per_thread + 64
+
 
 class Recorded(StrictModel):
     """A recorded trace, all of it or its first `ops` ops."""

@@ -37,13 +37,19 @@ class Rules(NamedTuple):
 
 
 class Heap(NamedTuple):
-    """Who holds what: a ring of slots per thread, the size in each slot, and the free slots."""
+    """Who holds what: per thread a ring of the slots it holds, and a ring of its free slots.
+
+    first, held: where a thread's ring of held slots starts, and how many there are; next_free and
+    unused: the same of its free slots. size: in bytes, of each slot's object. total: objects held.
+    """
 
     ring: np.ndarray
     first: np.ndarray
     held: np.ndarray
     size: np.ndarray
     free: np.ndarray
+    next_free: np.ndarray
+    unused: np.ndarray
     total: np.ndarray
 
 
@@ -86,15 +92,17 @@ def rules_of(spec: Synthetic) -> Rules:
     )
 
 
-def empty_heap(threads: int, slots_per_thread: int) -> Heap:
-    """Nobody holds anything; lower slots are handed out first."""
-    n_slots = threads * slots_per_thread
+def empty_heap(threads: int, slots_per_thread: int, pool: int) -> Heap:
+    """Nobody holds anything, and each thread has a `pool` of slots; lower ones come first."""
+    slots = np.arange(threads * pool, dtype=np.int32).reshape(threads, pool)
     return Heap(
         ring=np.zeros((threads, slots_per_thread), np.int32),
         first=np.zeros(threads, np.int64),
         held=np.zeros(threads, np.int64),
-        size=np.zeros(n_slots, np.int64),
-        free=np.arange(n_slots - 1, -1, -1, dtype=np.int32),
+        size=np.zeros(threads * pool, np.int64),
+        free=slots,
+        next_free=np.zeros(threads, np.int64),
+        unused=np.full(threads, pool, np.int64),
         total=np.zeros(1, np.int64),
     )
 

@@ -28,7 +28,7 @@ class SyntheticSource:
         self.spec = spec
         self.seed = seed
         self.n_ops = spec.ops
-        self.n_slots = spec.threads * spec.slots_per_thread
+        self.n_slots = spec.threads * spec.pool_per_thread
         self.n_threads = spec.threads
 
     @property
@@ -57,7 +57,7 @@ class SyntheticSource:
         from allocsim.workload.state import empty_columns, empty_heap, rules_of
 
         rules = rules_of(self.spec)
-        heap = empty_heap(self.spec.threads, self.spec.slots_per_thread)
+        heap = empty_heap(self.spec.threads, self.spec.slots_per_thread, self.spec.pool_per_thread)
         streams = _streams(self.seed, PURPOSES)
         for start in range(0, self.spec.ops, _BLOCK_OPS):
             n_ops = min(_BLOCK_OPS, self.spec.ops - start)

@@ -6,12 +6,14 @@
 #ifndef ALLOCSIM_CALIBRATION_CONTENTION_H
 #define ALLOCSIM_CALIBRATION_CONTENTION_H
 
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/syscall.h>
 
 #include "faults.h"
 
-enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 64, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64 };
+enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 64, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64, TURNS = 64 };
 
 struct contender {
     pthread_t thread;
@@ -71,6 +73,20 @@ static void shootdowns(struct stopwatch *watch) {
         stop(watch, SHOOTDOWN_PAGES);
     }
     unmap(area, SHOOTDOWN_PAGES);
+}
+
+/* Two threads wake each other in turn: a repetition is a sleep and a wake-up of both. */
+static void take_turns(struct stopwatch *watch) {
+    static int whose;
+    int me = watch == &contenders[1].watch, seen;
+    start(watch);
+    for (int i = 0; i < TURNS; i++) {
+        while ((seen = __atomic_load_n(&whose, __ATOMIC_ACQUIRE)) != me)
+            syscall(SYS_futex, &whose, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+        __atomic_store_n(&whose, !me, __ATOMIC_RELEASE);
+        syscall(SYS_futex, &whose, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    }
+    stop(watch, TURNS);
 }
 
 /* ---- what untimed threads do ---- */

@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from allocsim.ground_truth.calibration.fit import Estimate
+import numpy as np
+
+from allocsim.ground_truth.calibration.fit import Estimate, median_estimate
 
 MOST_THREADS = 16
 
@@ -47,6 +49,10 @@ KINDS = (
 """Their names are those of `allocsim.kernel.cost_file.Contention`."""
 
 
+TURNS = Contest("take_turns", "take_turns", 1, 2)
+"""Two threads that wake each other; a repetition has two delays, and one sleep of either."""
+
+
 def thread_counts(cpus: int | None = None) -> list[int]:
     """1, 2, 4, … threads, up to the CPUs that this process may use, at most 16."""
     allowed = min(cpus or len(os.sched_getaffinity(0)), MOST_THREADS)
@@ -55,8 +61,27 @@ def thread_counts(cpus: int | None = None) -> list[int]:
 
 
 def contests(threads: Sequence[int]) -> list[Contest]:
-    """Every kind with every number of threads."""
-    return [Contest(k.name, k.body, k.pages, n) for k in KINDS for n in threads]
+    """Every kind with every number of threads, and what two threads need to wake each other."""
+    found = [Contest(k.name, k.body, k.pages, n) for k in KINDS for n in threads]
+    return [*found, TURNS] if 2 in threads else found
+
+
+Rounds = Callable[[str], np.ndarray]
+"""From a contest's name to what one repetition takes, by round."""
+
+
+def prices(
+    threads: Sequence[int], cpu: Rounds, wall: Rounds, rng: np.random.Generator
+) -> dict[str, Estimate]:
+    """The events that only several threads have, by name; none where there is only one CPU."""
+    if 2 not in threads:
+        return {}
+    alone, beside = cpu("drop_page_running:1"), cpu("drop_page_running:2")
+    return {
+        "shootdown": median_estimate(np.maximum(beside - alone, 0.0), rng),
+        "sleep": median_estimate(cpu(TURNS.name), rng),
+        "wake_delay": median_estimate(wall(TURNS.name) / 2, rng),
+    }
 
 
 Estimates = Callable[[str], Estimate]

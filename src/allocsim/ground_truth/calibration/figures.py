@@ -73,7 +73,8 @@ def figures(
     fitted = fit(with_sections(counts, found), {n: found.cpu_ns(n) for n in counts}, rng, resamples)
     own = (SECTION, DISPATCH)
     return Calibration(
-        costs={name: e for name, e in fitted.unknowns.items() if name not in own},
+        costs={name: e for name, e in fitted.unknowns.items() if name not in own}
+        | contention.prices(threads, found.cpu_ns, found.wall_ns, rng),
         steps={b.name: _step(b, found, fitted, rng) for b in benchmarks},
         threads=threads,
         contention=contention.figures(

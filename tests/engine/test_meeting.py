@@ -1,0 +1,263 @@
+"""Threads that meet in simulated time, through the engine's public door."""
+
+import numpy as np
+import pytest
+
+from allocsim.check import refereed
+from allocsim.engine import simulate
+from allocsim.errors import InputError
+from allocsim.kernel import CostTable, Event
+from allocsim.metrics import THREAD_COLUMNS
+from allocsim.policy import Policy, load_policy
+from allocsim.workload import from_spec
+
+SMALL = {"distribution": "uniform", "low": 1, "high": 3000}
+
+
+class Pages(Policy):
+    """Whole pages by mmap, with the length in a header."""
+
+    def malloc(self, size):
+        length = (size + 16 + 4095) & -4096
+        address = self.kernel.mmap(length)
+        if address < 0:
+            return 0
+        self.kernel.store(address, length)
+        return address + 16
+
+    def free(self, address):
+        self.kernel.munmap(address - 16, self.kernel.load(address - 16))
+
+    def usable_size(self, address):
+        return self.kernel.load(address - 16) - 16
+
+
+class Locked(Pages):
+    """One lock around malloc."""
+
+    def malloc(self, size):
+        self.kernel.lock(0)
+        address = super().malloc(size)
+        self.kernel.unlock(0)
+        return address
+
+
+class Bump(Policy):
+    """A page for each block, one after the other, of memory that one brk gave."""
+
+    next_block = 0
+
+    def malloc(self, size):
+        if self.next_block == 0:
+            self.next_block = self.kernel.sbrk(16 << 20)
+        self.next_block += 4096
+        return self.next_block
+
+    def free(self, address):
+        pass
+
+
+class Arena(Policy):
+    """Nothing but a lock, 1,000 bytes cleared under it, and the same block for ever."""
+
+    block = 0
+
+    def malloc(self, size):
+        if self.block == 0:
+            self.block = self.kernel.sbrk(1 << 20)
+        self.kernel.lock(0)
+        self.kernel.zero(self.block, 1000)
+        self.kernel.unlock(0)
+        return self.block
+
+    def free(self, address):
+        self.kernel.lock(0)
+        self.kernel.unlock(0)
+
+
+def prices(**ns):
+    """A cost table in which only the named events cost something."""
+    named = {Event[name.upper()]: price for name, price in ns.items()}
+    return CostTable(tuple(float(named.get(event, 0)) for event in Event), {})
+
+
+def workload(threads, ops, sizes=SMALL, live=20, **more):
+    return from_spec(
+        {"ops": ops, "threads": threads, "live_objects": live, "sizes": sizes, **more}, seed=1
+    )
+
+
+def run(source, policy=Pages, **options):
+    return simulate(source, policy, **{"mode": "interpreted", "walks": 0, **options})
+
+
+def time_of(result):
+    """Each thread's time by the sum of its accounts, in nanoseconds."""
+    return sum(result.threads[name] for name in THREAD_COLUMNS[1:])
+
+
+@pytest.mark.parametrize("policy", [Pages, Locked, load_policy("glibc")])
+@pytest.mark.parametrize("cpus", [1, 2, 8])
+@pytest.mark.parametrize("vma_locks", [0, 1])
+def test_work_kernel_and_waiting_are_all_of_a_threads_time(policy, cpus, vma_locks):
+    source = workload(4, 1200, cross_thread_frees=0.2, think_ns=500)
+    options = {"cpus": cpus, "vma_locks": vma_locks}
+    result = run(source, policy, kernel_options=options)
+    ends = np.array(result.driver.thread_ps[:4]) / 1000
+    assert np.all(np.abs(time_of(result) - ends) < len(THREAD_COLUMNS))  # each is rounded down
+    assert result.totals["time_ns"] == int(ends.max())
+
+
+def test_time_in_the_kernel_is_what_calls_and_faults_cost():
+    result = run(workload(4, 1200, cross_thread_frees=0.2))
+    counts, unit_ps = result.driver.policy.kernel.counts, CostTable.load().unit_ps
+    events = (Event.MMAP, Event.MUNMAP, Event.PAGE_RELEASED, Event.SHOOTDOWN)
+    events += (Event.WRITE_FAULT, Event.PAGE_ZEROED)
+    cost_ns = sum(counts[e] * unit_ps[e] for e in events) / 1000
+    assert result.threads["kernel_ns"].sum() == pytest.approx(cost_ns, abs=4)
+
+
+def test_threads_alone_need_no_waiting_and_scale():
+    """Private objects, no shared lock: two threads take the time of the longer one alone."""
+    table = prices(byte_written=1.0)
+    source = workload(2, 400, accesses={"written": 1.0})
+    result = run(source, costs=table, kernel_options={"cpus": 2})
+    waits = [name for name in THREAD_COLUMNS if name.startswith("wait")]
+    assert all(result.threads[name].sum() == 0 for name in waits)
+    assert result.totals["time_ns"] == result.threads["work_ns"].max()
+
+
+def test_mmap_lock_excludes_writers():
+    """Calls cost 1 us each and nothing else does: all of them follow each other."""
+    table = prices(mmap=1000.0, munmap=1000.0)
+    result = run(workload(3, 600), costs=table, kernel_options={"cpus": 3})
+    calls = result.totals["syscalls"]
+    last = result.totals["time_ns"]
+    assert calls * 1000 == result.threads["kernel_ns"].sum()
+    assert last == calls * 1000  # the lock was never idle, and never held twice
+    assert result.threads["wait_mmap_lock_ns"].sum() > calls * 1000
+
+
+def test_readers_of_mmap_lock_overlap():
+    """Faults under mmap_lock as readers hold nobody up: the time is the longer thread's own."""
+    table = prices(write_fault=1000.0)
+    options = {"cpus": 2, "vma_locks": 0}
+    result = run(workload(2, 400), Bump, costs=table, kernel_options=options)
+    assert result.threads["wait_mmap_lock_ns"].sum() == 0
+    assert result.totals["time_ns"] == result.threads["kernel_ns"].max()
+
+
+def test_one_cpu_is_shared_by_turns():
+    """No locks and no kernel: on one CPU the work of all adds up, and nobody starves."""
+    table = prices(byte_written=100.0)
+    source = workload(3, 600, accesses={"written": 1.0})
+    alone = run(source, costs=table, kernel_options={"cpus": 3})
+    shared = run(source, costs=table, kernel_options={"cpus": 1})
+    work = shared.threads["work_ns"]
+    assert list(work) == list(alone.threads["work_ns"])
+    assert shared.totals["time_ns"] == work.sum()
+    assert alone.totals["time_ns"] == work.max()
+    # The first thread to end has waited while each of the others had its slices, of 3 ms each.
+    first = time_of(shared).argmin()
+    assert shared.threads["wait_cpu_ns"][first] == pytest.approx(2 * work[first], abs=2 * 3e6)
+
+
+def test_a_shootdown_costs_for_each_other_running_thread():
+    table = prices(mmap=1000.0, shootdown=700.0)
+    result = run(workload(2, 100), costs=table, kernel_options={"cpus": 2})
+    counts = result.driver.policy.kernel.counts
+    assert counts[Event.SHOOTDOWN] <= counts[Event.MUNMAP]
+    assert counts[Event.SHOOTDOWN] > counts[Event.MUNMAP] // 2
+    alone = run(workload(2, 100), costs=table, kernel_options={"cpus": 1})
+    assert alone.driver.policy.kernel.counts[Event.SHOOTDOWN] == 0
+
+
+def test_a_lock_of_the_policys_makes_threads_wait():
+    options = {"kernel_options": {"cpus": 4}, "costs": prices(mmap=1000.0, lock=1.0)}
+    free, locked = (run(workload(4, 600), p, **options) for p in (Pages, Locked))
+    assert free.threads["wait_locks_ns"].sum() == 0
+    assert locked.threads["wait_locks_ns"].sum() > 0
+
+
+def test_work_under_a_policys_lock_is_never_done_twice_at_once():
+    """1 us under the lock in each malloc, nothing outside: at most one thread at a time."""
+    table = prices(byte_zeroed=1.0)
+    source = workload(3, 300, accesses={"written": 0.0})
+    result = run(source, Arena, costs=table, kernel_options={"cpus": 3})
+    n_mallocs = result.threads["work_ns"].sum() // 1000
+    assert result.totals["time_ns"] >= n_mallocs * 1000
+    assert result.threads["wait_locks_ns"].sum() > 0
+
+
+@pytest.mark.parametrize("policy", [Pages, load_policy("glibc")])
+def test_two_runs_are_equal(policy):
+    source = workload(5, 1500, cross_thread_frees=0.1, think_ns=100)
+    first, second = (run(source, policy, kernel_options={"cpus": 2}) for _ in range(2))
+    assert str(first.totals) == str(second.totals)
+    for name in THREAD_COLUMNS:
+        assert np.array_equal(first.threads[name], second.threads[name])
+    assert all(np.array_equal(first.samples[k], second.samples[k]) for k in first.samples)
+
+
+def test_what_a_thread_needs_from_another_is_waited_for():
+    """All frees are made by the other thread, so each waits for what it is to free."""
+    source = workload(2, 600, cross_thread_frees=1.0, live=3)
+    result = run(source, costs=prices(write_fault=1000.0), kernel_options={"cpus": 2})
+    assert result.totals["failed_requests"] == 0
+    assert result.threads["wait_objects_ns"].sum() > 0
+
+
+def test_threads_do_not_wait_for_each_others_slots():
+    source = workload(4, 2000, live=2)
+    result = run(source, costs=prices(write_fault=1000.0), kernel_options={"cpus": 4})
+    assert result.threads["wait_objects_ns"].sum() == 0
+
+
+def test_every_block_passes_the_referee():
+    for policy in (Pages, load_policy("glibc")):
+        source = workload(3, 900, cross_thread_frees=0.3)
+        refereed_run = run(source, policy, make_driver=refereed, kernel_options={"cpus": 2})
+        plain = run(source, policy, kernel_options={"cpus": 2})
+        assert str(refereed_run.totals) == str(plain.totals)
+
+
+def test_samples_are_taken_at_equal_distances_and_never_back_in_time():
+    result = run(workload(3, 900), samples=30)
+    assert list(result.samples["op"]) == [30 * (i + 1) for i in range(30)]
+    assert np.all(np.diff(result.samples["time_ns"]) >= 0)
+
+
+def test_operations_and_calls_are_reported_once_each():
+    addresses, calls = [], []
+    result = run(
+        workload(3, 300), on_ops=lambda a, _: addresses.extend(a), on_syscalls=calls.extend
+    )
+    assert len(addresses) == 300
+    assert len(calls) == result.totals["syscalls"]
+
+
+def test_one_thread_has_a_row_that_waits_for_nobody():
+    result = run(workload(1, 300))
+    assert len(result.threads["thread"]) == 1
+    assert time_of(result)[0] == result.totals["time_ns"]
+    assert result.totals["threads_wait_mmap_lock_ns"] == 0
+
+
+def test_impossible_machines_are_refused():
+    with pytest.raises(InputError, match=r"cpus: 0 .* 1 to 4096"):
+        run(workload(2, 10), kernel_options={"cpus": 0})
+    with pytest.raises(InputError, match="vma_locks: 2"):
+        run(workload(2, 10), kernel_options={"vma_locks": 2})
+
+
+@pytest.mark.slow
+def test_compiled_equals_interpreted():
+    source = workload(4, 4000, cross_thread_frees=0.1, think_ns=50)
+    one, *others = (
+        run(source, Locked, mode=mode, kernel_options={"cpus": 3})
+        for mode in ("interpreted", "compiled", "mixed")
+    )
+    for other in others:
+        assert str(one.totals) == str(other.totals)
+        assert all(np.array_equal(one.samples[k], other.samples[k]) for k in one.samples)
+        assert all(np.array_equal(one.threads[k], other.threads[k]) for k in one.threads)
