@@ -32,15 +32,21 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "allocsim"
 
 
-def build(source: Path, *, shared: bool = False, flags: Sequence[str] = ()) -> Path:
+def build(
+    source: Path,
+    *,
+    shared: bool = False,
+    flags: Sequence[str] = (),
+    compiler: tuple[str, ...] | None = None,
+) -> Path:
     """Compile the C file `source` unless it is in the cache, and return the program or library.
 
     `flags` come after the source on the command line, so they may name libraries (`-lpthread`).
-    Headers beside the source count as part of it. `shared` builds a shared library. Safe to call
-    from several processes at once. Raises `InputError` without a compiler, when compiling fails,
-    and when the cache cannot be written.
+    Headers beside the source count as part of it. `shared` builds a shared library. `compiler` is
+    a command other than `find_compiler`'s. Safe to call from several processes at once. Raises
+    `InputError` without a compiler, when compiling fails, and when the cache cannot be written.
     """
-    compiler = find_compiler()
+    compiler = compiler or find_compiler()
     options = [*BASE_FLAGS, *(["-shared", "-fPIC"] if shared else []), str(source), *flags]
     target = _target(source, shared, _key(source, compiler, options))
     if not target.is_file():

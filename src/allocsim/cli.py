@@ -119,6 +119,12 @@ Cpus = Annotated[
 ]
 
 
+Costs = Annotated[
+    Path | None, typer.Option(help="A table of unit costs (TOML).", show_default="shipped")
+]
+Rounds = Annotated[int, typer.Option(min=1, help="How often everything is timed.")]
+
+
 @app.command("simulate")
 def simulate_command(
     workload: Annotated[
@@ -409,6 +415,55 @@ def verify_command(
     verdict = verify_command.run(workload, settings, seed)
     print(verdict)
     raise typer.Exit(0 if verdict.equal else 1)
+
+
+@app.command("measure")
+def measure_command(
+    workload: Annotated[
+        str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
+    ],
+    allocator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="glibc, glibc-2.41, jemalloc, tcmalloc, mimalloc, tbbmalloc, musl, or a library's "
+            "path; repeatable. [default: glibc]"
+        ),
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="Also simulate this policy; repeatable.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A glibc parameter, name=value; repeatable.")
+    ] = None,
+    tunables: Tunables = "",
+    environment: Variables = None,
+    cpus: Cpus = None,
+    costs: Costs = None,
+    rounds: Rounds = 15,
+    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
+    json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Run a workload on real allocators: system calls, page faults, resident memory, CPU time.
+
+    The rounds of all allocators are interleaved; the first use builds a small program with the
+    system's C compiler.
+
+    Example: `allocsim measure sqlite3 --allocator glibc --allocator jemalloc`
+    """
+    from allocsim.experiment.settings import Settings
+    from allocsim.ground_truth.measurement.command import MeasureRequest, measure_command
+
+    settings = Settings(tuple(setting or ()), tunables, tuple(environment or ()), cpus)
+    request = MeasureRequest(
+        workload=workload,
+        allocators=tuple(allocator or ("glibc",)),
+        policies=tuple(policy or ()),
+        settings=settings,
+        costs=costs,
+        rounds=rounds,
+        seed=seed,
+    )
+    measure_command(request, json_output)
 
 
 def main() -> None:

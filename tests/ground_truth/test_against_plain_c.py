@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from allocsim.cbuild import build
-from allocsim.ground_truth import build_replayer, packed, replay
+from allocsim.ground_truth import packed, replay
+from allocsim.ground_truth.replay import replayer_command
 from allocsim.trace import Op, Trace
 
 MakeChurn = Callable[..., Trace]
@@ -97,8 +98,8 @@ def test_syscalls_are_those_that_strace_sees(churn: MakeChurn, strace: str, tmp_
     names = "brk,mmap,munmap,mremap,mprotect,madvise"
     log = tmp_path / "log"
     with packed(trace) as stream, stream.path.open("rb") as ops:
-        program = [str(build_replayer()), "ops", "written", "system", "0", str(trace.n_slots), "1"]
-        command = [strace, "-f", "-o", str(log), "-e", f"trace={names}", *program, str(tmp_path)]
+        program = replayer_command(trace, "ops", "written", {}, str(tmp_path))
+        command = [strace, "-f", "-o", str(log), "-e", f"trace={names}", *program]
         subprocess.run(command, stdin=ops, env={}, check=True)
     calls = re.findall(r"^\d+ +(\w+)\((.*)\) += (0x\w+|\d+)", log.read_text(), re.MULTILINE)
     mine = [

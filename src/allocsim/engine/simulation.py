@@ -30,12 +30,16 @@ MODES = ("auto", "interpreted", "compiled", "mixed")
 @dataclass(frozen=True)
 class Result:
     """What a run gave: see `metrics.totals`, `metrics.SAMPLE_COLUMNS`, `metrics.WALK_COLUMNS`,
-    and `metrics.THREAD_COLUMNS`, with a row for each simulated thread."""
+    and `metrics.THREAD_COLUMNS`, with a row for each simulated thread.
+
+    counts: how often each `Event` happened; cost = counts x unit costs.
+    """
 
     totals: dict[str, float | int]
     samples: dict[str, np.ndarray]
     walks: dict[str, np.ndarray]
     threads: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(len(Event), np.int64))
     provenance: dict[str, Any] = field(default_factory=dict)
     driver: Driver | None = field(default=None, repr=False, compare=False)
 
@@ -185,6 +189,7 @@ def _result(run: Run, policy: type[Policy]) -> Result:
     threads = run.threads or metrics.lone_thread(ledger, run.source.n_threads)
     return Result(
         totals=metrics.totals(ledger, samples, walks, threads),
+        counts=ledger["counts"],
         samples=samples,
         walks=walks,
         threads=threads,

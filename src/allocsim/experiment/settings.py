@@ -70,6 +70,9 @@ class Settings:
         }
 
 
+NO_SETTINGS = Settings()
+
+
 def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int | float]:
     """`k=v` pairs as parameters of `policy`; v is a number, 0x too, with K, M or G for KiB…"""
     known = policy.parameters()

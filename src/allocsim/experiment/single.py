@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from allocsim.engine import Result, simulate
 from allocsim.errors import InputError
 from allocsim.experiment.perform import driver_maker
-from allocsim.experiment.settings import Settings, parse_number
+from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_number
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
@@ -38,9 +38,6 @@ SYSCALLS_SCHEMA = pa.schema(
     + [(f"arg{i}", pa.uint64()) for i in range(6)]
     + [("result", pa.int64())]
 )
-
-
-NO_SETTINGS = Settings()
 
 
 @dataclass(frozen=True)

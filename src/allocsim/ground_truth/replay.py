@@ -61,16 +61,18 @@ def replay(
     *,
     writes: Writes = "written",
     syscalls: bool = True,
+    sample_every: int = 0,
     **surroundings: Unpack[Surroundings],
 ) -> GroundTruth:
     """Make the calls of `source` for real and report what each did.
 
     Threads run in lock-step, one op at a time in the order of the trace; a trace with several has
     them all created before the first op, by a main thread that runs none. `syscalls` also reports
-    the allocator's own system calls. Raises ReplayError, InputError.
+    the allocator's own system calls; `sample_every` so many ops, the program's resident memory.
+    Raises ReplayError, InputError.
     """
     mode = "ops+syscalls" if syscalls else "ops"
-    with _results(source, tunables, mode, writes, surroundings) as folder:
+    with _results(source, tunables, mode, writes, surroundings, sample_every) as folder:
         return read_ground_truth(folder)
 
 
@@ -115,24 +117,30 @@ def _results(
     mode: str,
     writes: Writes,
     surroundings: Surroundings,
+    sample_every: int = 0,
 ) -> Iterator[Path]:
     """A temporary folder with the results of one run of the replayer."""
     environment = environment_of(tunables, surroundings.get("environment"))
     with TemporaryDirectory(prefix="allocsim-") as folder:
-        command = replayer_command(source, mode, writes, surroundings, folder)
+        command = replayer_command(source, mode, writes, surroundings, folder, sample_every)
         messages = Path(folder) / "messages"
         _run(command, environment, source, messages, surroundings.get("marks"))
         yield Path(folder)
 
 
 def replayer_command(
-    source: TraceSource | OpStream, mode: str, writes: Writes, around: Surroundings, folder: str
+    source: TraceSource | OpStream,
+    mode: str,
+    writes: Writes,
+    around: Surroundings,
+    folder: str,
+    sample_every: int = 0,
 ) -> list[str]:
     """The replayer with its arguments; it is built if need be. Raises InputError."""
-    program = build_replayer(around.get("libc"))
+    program = around.get("program") or build_replayer(around.get("libc"))
     huge_pages, cpus = around.get("huge_pages", "system"), around.get("cpus") or 0
     sizes = [str(max(source.n_slots, 1)), str(source.n_threads)]
-    return [str(program), mode, writes, huge_pages, str(cpus), *sizes, folder]
+    return [str(program), mode, writes, huge_pages, str(cpus), *sizes, str(sample_every), folder]
 
 
 def _run(

@@ -1,12 +1,13 @@
 /* Replays an op stream on the C library that it is linked with, and reports what that did.
  *
- * usage: replayer MODE WRITES HUGE_PAGES CPUS N_SLOTS N_THREADS FOLDER < ops
+ * usage: replayer MODE WRITES HUGE_PAGES CPUS N_SLOTS N_THREADS SAMPLE_EVERY FOLDER < ops
  *   MODE        ops (report each op), ops+syscalls, time, null (time the loop without allocator),
  *               time-free, null-free (the same with threads that do not wait for each other),
  *               ops-held (as ops, then stop by SIGSTOP, so that the heap can be read)
  *   WRITES      none, written (a byte in each page of `written`), fill (every byte of it)
  *   HUGE_PAGES  system, never
  *   CPUS        number of CPUs that the allocator is told of (timed: may use); 0: as it is
+ *   SAMPLE_EVERY  after so many ops each time, note resident memory (reports only); 0: never
  *   FOLDER      takes the results; docs/ground_truth.md lists the files
  *
  * Nothing here may disturb what is observed: all memory is in one far mapping, all system calls
@@ -29,6 +30,7 @@
 #include "gates.h"
 #include "prefault.h"
 #include "run_ops.h"
+#include "samples.h"
 #include "traps.h"
 
 enum mode { REPORT, TIME, NULL_LOOP };
@@ -80,8 +82,12 @@ static int exit_is_due(int32_t thread) {
     return is_due(thread) && kind_of(&far.batch[stream.next]) == THREAD_EXIT;
 }
 
+/* Other libraries may lack it. */
+extern int allocsim_malloc_trim(size_t pad) __asm__("malloc_trim") __attribute__((weak));
+
 static uintptr_t run_op_or_mark(const struct op *op) {
-    if (kind_of(op) == MALLOC_TRIM) return (uintptr_t)malloc_trim((size_t)op->size);
+    if (kind_of(op) == MALLOC_TRIM)
+        return allocsim_malloc_trim ? (uintptr_t)allocsim_malloc_trim((size_t)op->size) : 0;
     return run_op(op, options.writes);
 }
 
@@ -97,6 +103,7 @@ static void run_reported(int32_t thread) {
         uint64_t after = minor_faults_of_thread();
         far.faults[i] = (uint32_t)(after - before);
         before = after;
+        sample_if_due(stream.done_before + i + 1);
     }
 }
 
@@ -317,7 +324,7 @@ static void parse_arguments(int n, char **arguments) {
     static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", "time-free", "null-free", "ops-held", NULL};
     static const char *const writes[] = {"none", "written", "fill", NULL};
     static const char *const huge_pages[] = {"system", "never", NULL};
-    if (n != 8) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
+    if (n != 9) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
     int mode = choice(arguments[1], modes);
     options.mode = (enum mode)(mode % 3);
     options.log_syscalls = mode == 3;
@@ -328,7 +335,8 @@ static void parse_arguments(int n, char **arguments) {
     options.n_threads = parse_number(arguments[6]);
     options.free_running = (mode == 4 || mode == 5) && options.n_threads > 1;
     options.held = mode == 6;
-    output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[7], O_RDONLY | O_DIRECTORY), arguments[7]);
+    samples.every = parse_number(arguments[7]);
+    output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[8], O_RDONLY | O_DIRECTORY), arguments[8]);
 }
 
 /* Everything up to the first op. */
@@ -343,6 +351,7 @@ static void prepare(void) {
     handle_signal(SIGABRT, on_crash);
     stream.address_file = create_file("addresses");
     stream.fault_file = create_file("faults");
+    if (samples.every) samples.file = create_file("samples");
     if (options.log_syscalls) start_syscall_log();
     if (options.log_syscalls || (options.mode == REPORT && options.n_threads > 1)) set_traps();
     prefault_program();
@@ -356,6 +365,7 @@ int main(int n, char **arguments) {
     fix_addresses(arguments);
     prepare();
     uint64_t start_brk = (uint64_t)RAW(SYS_brk, 0);
+    sample_if_due(0);
     run_stream();
     if (options.held) RAW(SYS_kill, RAW(SYS_getpid), SIGSTOP);
     syscall_log.on = 0;

@@ -1,7 +1,7 @@
 """What a replay on the real C library reports, read from the files that the replayer leaves."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,8 @@ class GroundTruth:
     start_maps, end_maps: in the format of /proc/PID/maps, the replayer's own mapping included.
     start_brk, end_brk: the break before the first and after the last op.
     mallinfo2: at the end; empty for a library without it. cpus: that the program could run on.
-    libc: its version.
+    libc: its version. samples: rows of ops done and of all resident pages then, the replayer's own
+    included (constant: differences count); none unless asked for.
     """
 
     address: np.ndarray
@@ -80,6 +81,7 @@ class GroundTruth:
     mallinfo2: dict[str, int]
     cpus: int
     libc: str
+    samples: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def __len__(self) -> int:
         return len(self.address)
@@ -118,6 +120,7 @@ def read_ground_truth(folder: Path) -> GroundTruth:
         mallinfo2=_named(summary, "mallinfo2."),
         cpus=int(summary["cpus"]),
         libc=summary["libc"],
+        samples=_read_samples(folder / "samples"),
     )
 
 
@@ -153,6 +156,11 @@ def _read_syscalls(path: Path) -> Syscalls | None:
         records["arguments"].copy(),
         records["result"].copy(),
     )
+
+
+def _read_samples(path: Path) -> np.ndarray:
+    rows = np.fromfile(path, np.int64) if path.exists() else np.empty(0, np.int64)
+    return rows.reshape(-1, 2) // (1, PAGE_BYTES // 1024)
 
 
 def _read_smaps(path: Path) -> _Smaps:

@@ -12,11 +12,12 @@
 
 #include "far_memory.h"
 
-/* The numbers of allocsim.trace.Op. */
-enum kind { MALLOC, CALLOC, REALLOC, ALIGNED_ALLOC, FREE, TOUCH, READ, MARK, MMAP, MUNMAP, MREMAP, MADVISE };
-
-/* Marks that stand for calls which traces do not have (opstream.py), in reports only. */
-enum { MALLOC_TRIM = 128, THREAD_EXIT };
+/* The numbers of allocsim.trace.Op; then, in reports only, marks that stand for calls which traces
+ * do not have (opstream.py). */
+enum kind {
+    MALLOC, CALLOC, REALLOC, ALIGNED_ALLOC, FREE, TOUCH, READ, MARK, MMAP, MUNMAP, MREMAP, MADVISE,
+    MALLOC_TRIM = 128, THREAD_EXIT
+};
 
 /* What the program does to a block that it got: nothing, one byte in each page, every byte. */
 enum writes { WRITE_NOTHING, WRITE_PAGES, WRITE_ALL };

@@ -1,6 +1,7 @@
 """How the replayer is built and started: which C library, environment, tunables, processors."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -11,6 +12,9 @@ from allocsim.ground_truth.opstream import Marks
 
 SOURCE = Path(__file__).with_name("replayer.c")
 FLAGS = ("-pthread", "-fno-builtin", "-fno-plt", "-Wl,-z,now")
+MUSL_COMPILER = "musl-gcc"
+KERNEL_HEADERS = ("-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu")
+"""The kernel's headers, which musl-gcc does not look for; musl's own come first."""
 
 Tunables = Mapping[str, int | str] | str | None
 """`{"mmap_threshold": 0}`, or `{"glibc.malloc.mmap_threshold": 0}`, or what stands after
@@ -21,6 +25,7 @@ class Surroundings(TypedDict, total=False):
     """What else may be chosen about the program that makes the calls.
 
     libc: a folder with another C library, unpacked (`libc.so.6` and its loader somewhere in it).
+    program: a replayer that was built otherwise, such as by `build_musl_replayer`.
     environment: further variables, such as MALLOC_ARENA_MAX or LD_PRELOAD; the caller's own
     environment is not passed on. cpus: how many processors the C library is told of, on which the
     number of arenas depends (up to 32,768); a timed replay really runs on so many, at most those
@@ -30,6 +35,7 @@ class Surroundings(TypedDict, total=False):
     """
 
     libc: Path | None
+    program: Path | None
     environment: Mapping[str, str] | None
     cpus: int | None
     huge_pages: Literal["system", "never"]
@@ -47,6 +53,16 @@ def build_replayer(libc: Path | None = None) -> Path:
     library = _find(libc, "libc.so.6")
     linked = (f"-Wl,--dynamic-linker={loader}", f"-Wl,-rpath,{library.parent}")
     return build(SOURCE, flags=(*FLAGS, *linked))
+
+
+def build_musl_replayer() -> Path:
+    """The replayer linked with musl, by musl-gcc. InputError tells how to get that."""
+    compiler = shutil.which(MUSL_COMPILER)
+    if compiler is None:
+        raise InputError(
+            f"{MUSL_COMPILER} was not found; install it (Debian: apt install musl-tools)"
+        )
+    return build(SOURCE, flags=(*FLAGS, *KERNEL_HEADERS), compiler=(compiler,))
 
 
 def environment_of(tunables: Tunables, others: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -97,6 +97,10 @@ class CostTable:
         figures = (self.unit_ps, self.low_ns, self.high_ns)
         return hashlib.sha256(json.dumps(figures).encode()).hexdigest()
 
+    def identity(self) -> dict[str, str]:
+        """What results say of the table that they used: its name and the hash of its figures."""
+        return {"table": self.name, "hash": self.content_hash()}
+
     def origin(self) -> str:
         """One line for results: which table, from which machine, and what to do about it."""
         machine = self.provenance.get("machine", {})

@@ -1,0 +1,84 @@
+"""What the simulation says about a case, in the terms in which the real one is measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot
+
+import numpy as np
+
+from allocsim.engine import Result, simulate
+from allocsim.ground_truth.measurement.counts import SAMPLES
+from allocsim.ground_truth.measurement.timing import Band
+from allocsim.ground_truth.replay import Writes
+from allocsim.kernel import CostTable
+from allocsim.metrics import cpu_interval_ns, memory_over_time
+from allocsim.policy import Policy
+from allocsim.trace import TraceSource
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A simulated case.
+
+    totals, samples: as `Counts` has them. cpu_ns: by what the program writes, the figure with the
+    95 % interval that follows from those of the unit costs. wall_ns: simulated time where several
+    threads ran.
+    """
+
+    totals: dict[str, float | int]
+    samples: dict[str, np.ndarray]
+    cpu_ns: dict[Writes, Band]
+    wall_ns: dict[Writes, float]
+
+
+def predict(
+    source: TraceSource,
+    policy: type[Policy],
+    parameters: Mapping[str, int | float],
+    costs: CostTable,
+    writes: Sequence[Writes],
+) -> Prediction:
+    """Simulate a case as often as needed: with and without the program's writes."""
+    runs = {
+        writing: simulate(
+            source,
+            policy,
+            parameters=dict(parameters),
+            costs=costs,
+            writing=writing,
+            samples=SAMPLES,
+            walks=0,
+        )
+        for writing in {kind != "none" for kind in writes} | {True}
+    }
+    threaded = source.n_threads > 1
+    return Prediction(
+        totals=_totals(runs[True]),
+        samples={name: runs[True].samples[name] for name in ("op", "resident_bytes")},
+        cpu_ns={kind: _cpu(runs[kind != "none"], costs, kind) for kind in writes},
+        wall_ns={k: float(runs[k != "none"].totals["time_ns"]) for k in writes} if threaded else {},
+    )
+
+
+def _totals(run: Result) -> dict[str, float | int]:
+    """Under the names of the simulation's totals; memory over the samples, as it is measured."""
+    kept = ("ops", "syscalls", "minor_faults")
+    calls = {name: n for name, n in run.totals.items() if name.endswith("_calls")}
+    memory = memory_over_time(run.samples)
+    return {
+        **{name: run.totals[name] for name in kept},
+        **calls,
+        "resident_peak_bytes": int(run.samples["resident_bytes"].max(initial=0)),
+        "resident_mean_bytes": memory["resident_mean_bytes"],
+        "resident_end_bytes": memory["resident_end_bytes"],
+    }
+
+
+def _cpu(run: Result, costs: CostTable, kind: Writes) -> Band:
+    """Allocator and kernel; where every byte is written, the program's own writes too."""
+    intervals = cpu_interval_ns(run.counts, costs)
+    parts = ("cpu_ns", "program_ns") if kind == "fill" else ("cpu_ns",)
+    middles = [float(run.totals[part]) for part in parts]
+    down = hypot(*(m - intervals[p][0] for m, p in zip(middles, parts, strict=True)))
+    up = hypot(*(intervals[p][1] - m for m, p in zip(middles, parts, strict=True)))
+    return Band(sum(middles), max(0.0, sum(middles) - down), sum(middles) + up)

@@ -1,0 +1,109 @@
+"""Repeated timed replays of several cases, interleaved, so that the machine's moods meet them all.
+
+What the replayer itself takes is timed by replays without calls and subtracted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from allocsim.ground_truth.opstream import OpStream
+from allocsim.ground_truth.replay import Timing, Writes, time_replay
+from allocsim.ground_truth.start import Surroundings, Tunables
+
+LOW, HIGH = 0.1, 0.9
+
+
+@dataclass(frozen=True)
+class Band:
+    """The median of repeated measurements, and the 10th and 90th percentile."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float] | np.ndarray) -> "Band":
+        """From the rounds' values, at least one."""
+        low, median, high = np.quantile(np.asarray(values, float), [LOW, 0.5, HIGH]).tolist()
+        return cls(median, low, high)
+
+    @property
+    def spread(self) -> float:
+        """The band's width as a share of the median; 0 where that is nothing."""
+        return (self.high - self.low) / self.median if self.median > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trace with an allocator and its settings: something to be timed."""
+
+    stream: OpStream
+    tunables: Tunables = None
+    surroundings: Surroundings = field(default_factory=lambda: Surroundings())
+
+
+@dataclass(frozen=True)
+class Times:
+    """What a case took, round by round, the replayer's own time subtracted.
+
+    cpu_ns: processor time of user and kernel by what the program writes. wall_ns: the same where
+    several threads ran, empty for one thread.
+    """
+
+    cpu_ns: Mapping[Writes, np.ndarray]
+    wall_ns: Mapping[Writes, np.ndarray]
+
+
+def time_cases(
+    cases: Sequence[Case],
+    rounds: int,
+    writes: Sequence[Writes],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Times]:
+    """Time all cases once in each round, after one round that warms machine and caches up.
+
+    Threads run freely. Raises ReplayError, InputError.
+    """
+    n_steps = (rounds + 1) * len(cases)
+    kept: list[dict[str, list[Timing]]] = [{} for _ in cases]
+    for step in range(n_steps):
+        turn, place = divmod(step, len(cases))
+        case = place if turn % 2 else len(cases) - 1 - place  # no case is always after another
+        for kind in (*writes, "null"):
+            timing = _timed(cases[case], kind)
+            if turn > 0:
+                kept[case].setdefault(kind, []).append(timing)
+        progress(step + 1, n_steps)
+    return [_net(case, timings) for case, timings in zip(cases, kept, strict=True)]
+
+
+def _timed(case: Case, kind: str) -> Timing:
+    null = kind == "null"
+    return time_replay(
+        case.stream,
+        case.tunables,
+        writes="none" if null else kind,  # type: ignore[arg-type]
+        null=null,
+        free_threads=case.stream.n_threads > 1,
+        **case.surroundings,
+    )
+
+
+def _net(case: Case, timings: Mapping[str, Sequence[Timing]]) -> Times:
+    """Without the loop's own time, which is the median over all rounds."""
+    own = {name: _column(timings["null"], name) for name in ("cpu_ns", "wall_ns")}
+
+    def net(name: str) -> dict[Writes, np.ndarray]:
+        return {
+            kind: np.maximum(_column(rows, name) - np.median(own[name]), 0.0)  # type: ignore[misc]
+            for kind, rows in timings.items()
+            if kind != "null"
+        }
+
+    return Times(net("cpu_ns"), net("wall_ns") if case.stream.n_threads > 1 else {})
+
+
+def _column(timings: Sequence[Timing], name: str) -> np.ndarray:
+    return np.array([getattr(timing, name) for timing in timings], float)
