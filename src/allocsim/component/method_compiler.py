@@ -11,6 +11,8 @@ that code which raises an exception with arguments needs); tests/component/test_
 a smoke test.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -20,6 +22,9 @@ from numba.core import cgutils, event
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
+
+
+_CALL = re.compile(r'call [^@\n]*@"?([^"(]+)"?\(')
 
 
 class _NoEnvironment:
@@ -37,14 +42,10 @@ class MethodLibrary(JITCodeLibrary):
         self.texts: list[str] = []
 
     def add_ir_module(self, ir_module: Any) -> None:
-        """Methods that are not marked @inline stay calls: left to itself, LLVM copies the small
-        ones into each other until the module no longer fits into memory. No method is needed once
-        it has been inlined everywhere."""
+        """No method is needed for itself once it has been inlined everywhere."""
         for function in ir_module.functions:
             if function.blocks:
                 function.linkage = "linkonce_odr"
-                if "alwaysinline" not in function.attributes:
-                    function.attributes.add("noinline")
         self.texts.append(cgutils.normalize_ir_text(str(ir_module)))
 
     def finalize(self) -> None:
@@ -64,13 +65,22 @@ class EntryLibrary(JITCodeLibrary):
     """The code of an entry point with all methods that it reaches."""
 
     def finalize(self) -> None:
+        calls: Counter[str] = Counter()
         for library in self._reached():
             if isinstance(library, MethodLibrary):
                 for text in library.texts:
+                    calls.update(_CALL.findall(text))
                     self._final_module.link_in(llvm.parse_assembly(text))
             else:
                 self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._linking_libraries = []
+        for function in self._final_module.functions:
+            if function.is_declaration or function.name not in calls:
+                continue
+            if calls[function.name] == 1:
+                function.linkage = "internal"
+            elif b"alwaysinline" not in b" ".join(function.attributes):
+                function.add_function_attribute("noinline")
         self._optimize_functions(self._final_module)
         super().finalize()
 
