@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, ClassVar
 
-from allocsim.component import Part, Pool, inline, variant
+from allocsim.component import Part, Pool, in_bounds, inline, variant
 from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
@@ -46,6 +46,7 @@ class Driver(RunAhead):
     own_mapped_bytes = 0  # by the program's own mmap
     writing = 1
 
+    @in_bounds  # as far as `require_sound` has checked
     def drive(
         self, ops, threads, objects, sizes, alignments, written, offsets, args, thinks,
         addresses, faults, start, stop,
@@ -61,7 +62,10 @@ class Driver(RunAhead):
         blocks = self.blocks
         thinking = len(thinks) > 0
         reporting = len(addresses) > 0
-        looking = stop - LATER if is_compiled() else 0
+        looking = 0
+        if is_compiled():
+            looking = stop - LATER
+            self.require_sound(ops, threads, objects, start, stop)
         i = start
         while i < stop:
             if i < looking:
@@ -100,7 +104,25 @@ class Driver(RunAhead):
             i += 1
         return i
 
+    @in_bounds
+    def require_sound(self, ops, threads, objects, start, stop):
+        """No slot or thread beyond what there is, since the loop relies on it; marks have no slot.
+
+        Without a branch in the loop, so that it takes no time to speak of.
+        """
+        if start < 0 or stop > len(ops):
+            raise SimulationError("no such operations in a trace of length", len(ops))
+        most = min(MAX_SLOTS, len(self.blocks) >> 1)
+        n = 0
+        for i in range(start, stop):
+            slot = objects[i]
+            n += (slot >= most) | ((slot < 0) & (ops[i] != MARK))
+            n += (threads[i] < 0) | (threads[i] >= MAX_THREADS)
+        if n > 0:
+            raise SimulationError("object slot or thread out of range; operations like that:", n)
+
     @inline
+    @in_bounds
     def look_ahead(self, later, sooner, soonest):
         """Have the host fetch what three of the next operations will need, given by their slots.
 
@@ -118,6 +140,7 @@ class Driver(RunAhead):
             self.policy.expect_free(block)
 
     @inline
+    @in_bounds
     def placed(self, slot, at, size, written):
         """The policy served a request: note the object, and let the program write to it."""
         if at == 0:

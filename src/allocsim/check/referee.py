@@ -127,10 +127,10 @@ class Referee:
         if type(self.policy).usable_size is Policy.usable_size:
             return size
         kernel = self.policy.kernel
-        before = kernel.accesses, kernel.far_accesses, bytes(kernel.lines)
+        before = [(part, bytes(part)) for part in (kernel.counts, kernel.lines)]
         usable = self.policy.usable_size(address)
-        kernel.accesses, kernel.far_accesses = before[:2]
-        kernel.lines[:] = memoryview(before[2]).cast(kernel.lines.format)
+        for part, content in before:
+            part[:] = memoryview(content).cast(part.format)
         return usable
 
     def _foul(self, rule: str, call: str, what: str) -> None:

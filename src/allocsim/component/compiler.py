@@ -165,7 +165,8 @@ def _getters(
             case Pool(dtype):
                 yield name, _typed(_pool_view(name, dtype))
             case PerThread():
-                yield name, _typed(_generated(f"return self.each_{name}[self.thread]", {}))
+                body = f"return self.each_{name}[unsigned(self.thread)]"
+                yield name, _typed(_generated(body, {"unsigned": native.unsigned}))
             case Ref(target):
                 yield name, _reference(name, target, path)
 

@@ -162,8 +162,6 @@ def _warn_once(message: str) -> None:
 def _ledger(driver: Driver) -> dict[str, Any]:
     kernel = driver.policy.kernel
     counts = np.array(kernel.counts, np.int64)
-    counts[Event.FAR_ACCESS] = kernel.far_accesses
-    counts[Event.NEAR_ACCESS] = kernel.accesses - kernel.far_accesses
     return {
         "counts": counts,
         "unit_ps": tuple(kernel.costs.unit_ps),

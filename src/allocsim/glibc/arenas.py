@@ -1,6 +1,6 @@
 """Which arena serves a thread: creating, sharing and handing them on."""
 
-from allocsim.component import Part, Parts, PerThread, Pool, inline
+from allocsim.component import Part, Parts, PerThread, Pool, in_bounds, inline
 from allocsim.glibc.arena import Arena
 from allocsim.glibc.chunks import IN_OTHER_ARENA, SIZE
 from allocsim.glibc.heaps import DESCRIPTION_BYTES, HEAP_BYTES, Heaps
@@ -69,6 +69,7 @@ class Arenas(MappedChunks):
 
     # ---- the thread cache
     @inline
+    @in_bounds
     def take_cached(self, index):
         """The block on top of a stack of the thread cache, which is not empty."""
         cache = self.tcache
@@ -78,6 +79,7 @@ class Arenas(MappedChunks):
         return block
 
     @inline
+    @in_bounds
     def put_cached(self, block, index):
         """Put a block on a stack of the thread cache, after a look at its key."""
         cache = self.tcache

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from allocsim.component import inline
+from allocsim.component import in_bounds, inline
 from allocsim.glibc.accounts import Accounts
 from allocsim.glibc.chunks import (
     FLAGS,
@@ -34,6 +34,7 @@ class Glibc(Accounts):
 
     # ---- the thread cache
     @inline
+    @in_bounds
     def malloc(self, size):
         index = (size - 9) >> 4 if size > 24 else 0  # (size + 23) // 16 - 2, the smallest chunk's
         if index < self.cache_classes and self.tcache.counts[index] > 0:
@@ -41,6 +42,7 @@ class Glibc(Accounts):
         return self.malloc_uncached(size)
 
     @inline
+    @in_bounds
     def free(self, address):
         word = self.kernel.load(address - SIZE)
         index = (word >> 4) - 2
@@ -57,7 +59,7 @@ class Glibc(Accounts):
     def expect_free(self, address):
         """The chunk behind is looked at where the thread cache has no room."""
         kernel = self.kernel
-        word = kernel.peek(address - SIZE)
+        word = kernel.glance(address - SIZE)
         kernel.expect(address - SIZE + (word & ~FLAGS))
 
     def private_malloc(self, size):

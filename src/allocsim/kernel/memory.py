@@ -5,14 +5,16 @@ included) and a high one with the mapping area. Both are reserved on the host, b
 that metadata is stored in take real memory.
 """
 
-from allocsim.component import Array, Component, Part, Pool, in_bounds, inline
+from allocsim.component import Array, Component, Part, Pool, host, in_bounds, inline
 from allocsim.component.native import count, fill, find, move, prefetch, wrap, zero
 from allocsim.errors import SimulationError
 from allocsim.kernel.address_space import VmaTable
 from allocsim.kernel.costs import N_EVENTS, Costs, Event
 
 PAGE_BYTES = 4096
-BYTE_WRITTEN = int(Event.BYTE_WRITTEN)  # a plain number: looked up in every call that writes
+# Plain numbers, since nearly every call looks them up.
+BYTE_WRITTEN, NEAR_ACCESS = int(Event.BYTE_WRITTEN), int(Event.NEAR_ACCESS)
+assert Event.FAR_ACCESS == NEAR_ACCESS + 1  # `load` and `store` count on it
 PAGE_SHIFT = 12
 WORDS_PER_PAGE = 512
 SPAN_BYTES = 320 << 30
@@ -52,13 +54,16 @@ class Memory(Component):
     span = 0
     task_size = 0  # first address that user mode may not use
     reserved_end = 0  # first address that may be mapped
-    accesses = 0
-    far_accesses = 0
     minor_faults = 0
     resident_pages = 0
     peak_resident_pages = 0
     clock_ps = 0  # see Kernel.now_ps
     poison = 0  # checked mode: what the program writes destroys the words that lay there
+
+    @host
+    def accesses(self) -> int:
+        """How many loads and stores of metadata there were, near and far."""
+        return self.counts[NEAR_ACCESS] + self.counts[NEAR_ACCESS + 1]
 
     @inline
     def charge(self, event, n):
@@ -84,6 +89,13 @@ class Memory(Component):
         return at
 
     @inline
+    @in_bounds  # as above
+    def glance(self, address):
+        """The word at `address`, or 0 outside of the backing; like `peek`, but never an error."""
+        at = self.locate(address)
+        return self.words[at >> 3] if at >= 0 else 0
+
+    @inline
     def expect(self, address):
         """The word at `address` will be needed soon: have the host fetch it. Changes nothing."""
         base = self.high_shift if address >= self.high_base else self.low_base
@@ -105,8 +117,7 @@ class Memory(Component):
         if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or address & (width - 1):
             self.prepare_load(address, width)
         line = address >> 6
-        self.accesses += 1
-        self.far_accesses += self.lines[line & (LINES - 1)] != line
+        self.counts[NEAR_ACCESS + (self.lines[line & (LINES - 1)] != line)] += 1
         self.lines[line & (LINES - 1)] = line
         word = self.words[at >> 3]
         if width == 8:
@@ -121,8 +132,7 @@ class Memory(Component):
         if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & (width - 1):
             self.prepare_store(address, width)
         line = address >> 6
-        self.accesses += 1
-        self.far_accesses += self.lines[line & (LINES - 1)] != line
+        self.counts[NEAR_ACCESS + (self.lines[line & (LINES - 1)] != line)] += 1
         self.lines[line & (LINES - 1)] = line
         if width == 8:
             self.words[at >> 3] = value
@@ -178,6 +188,7 @@ class Memory(Component):
             self.words[at >> 3] = link
 
     @inline
+    @in_bounds
     def note_accesses(self, address, n):
         """Count n accesses to one line: the first may be far.
 
@@ -185,8 +196,8 @@ class Memory(Component):
         lines of their own: a call more would slow interpreted runs down by a tenth.
         """
         line = address >> 6
-        self.accesses += n
-        self.far_accesses += self.lines[line & (LINES - 1)] != line
+        self.counts[NEAR_ACCESS] += n - 1
+        self.counts[NEAR_ACCESS + (self.lines[line & (LINES - 1)] != line)] += 1
         self.lines[line & (LINES - 1)] = line
 
     def load_called(self, address):

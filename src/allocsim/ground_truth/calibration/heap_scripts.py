@@ -64,10 +64,7 @@ def _rows(calls: Iterable[Call]) -> Iterator[tuple[int, int, int]]:
 
 
 def _counted(kernel: Kernel) -> np.ndarray:
-    counts = np.array(kernel.counts, np.int64)[:N_EVENTS]
-    counts[Event.FAR_ACCESS] = kernel.far_accesses
-    counts[Event.NEAR_ACCESS] = kernel.accesses - kernel.far_accesses
-    return counts
+    return np.array(kernel.counts, np.int64)[:N_EVENTS]
 
 
 # ---- the calls that scripts are made of
