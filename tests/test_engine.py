@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from allocsim.engine import simulate, simulation
+from allocsim.driver import driver_for
+from allocsim.engine import drive_columns, simulate, simulation
 from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel import CostTable
-from allocsim.policy import Kind, Policy
+from allocsim.policy import Kind, Policy, load_policy
 from allocsim.trace import Op, Trace
 from allocsim.workload import from_spec
 
@@ -187,6 +188,20 @@ def test_compiled_equals_interpreted():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("column", "value"), [("object", -2), ("object", -1), ("object", 2**30), ("thread", 64)]
+)
+def test_compiled_code_refuses_what_lies_beyond_its_tables(column, value):
+    """Without the checks that files go through: the loop itself must not crash the process."""
+    columns = Trace.of(op=[Op.MALLOC, Op.MARK], object=[0, -1], size=[10, 0]).columns()
+    columns[column] = np.array([value, columns[column][1]], columns[column].dtype)
+    driver = driver_for(load_policy("first_fit"))
+    with pytest.raises(SimulationError, match="out of range"):
+        driver.run("drive", *drive_columns(Trace(**columns)), 0, 2, compiled=True)
+    with pytest.raises(SimulationError, match="no such operations"):
+        driver.run("drive", *drive_columns(Trace.concatenate([])), 0, 3, compiled=True)
+
+
 def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
     monkeypatch.setattr(simulation, "COMPILE_FROM_OPS", 1)
     trace = Trace.of(op=[MALLOC], object=[0], size=[10])

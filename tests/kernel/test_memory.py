@@ -168,19 +168,21 @@ def test_near_and_far_accesses_are_told_apart_by_cache_lines(kernel):
     at = kernel.mmap(64 * PAGE)
     kernel.load(at)
     kernel.load(at + 56)
-    assert (kernel.accesses, kernel.far_accesses) == (2, 1)
+    assert (kernel.accesses(), kernel.counts[Event.FAR_ACCESS]) == (2, 1)
     kernel.load(at + 32 * 1024)  # the same line of a direct-mapped cache of 32 KiB
     kernel.load(at)
-    assert (kernel.accesses, kernel.far_accesses) == (4, 3)
+    assert (kernel.accesses(), kernel.counts[Event.FAR_ACCESS]) == (4, 3)
 
 
 def test_peeking_leaves_no_trace(kernel):
     at = kernel.mmap(PAGE)
     kernel.store(at, 7)
-    before = (kernel.accesses, kernel.minor_faults, kernel.now_ps())
+    before = (kernel.accesses(), kernel.minor_faults, kernel.now_ps())
     assert kernel.peek(at) == 7
     assert kernel.peek(at + 8) == 0
-    assert (kernel.accesses, kernel.minor_faults, kernel.now_ps()) == before
+    assert kernel.glance(at) == 7
+    assert kernel.glance(-8) == 0
+    assert (kernel.accesses(), kernel.minor_faults, kernel.now_ps()) == before
 
 
 # ---- forbidden addresses

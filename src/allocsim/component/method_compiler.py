@@ -23,7 +23,6 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
-
 _CALL = re.compile(r'call [^@\n]*@"?([^"(]+)"?\(')
 
 

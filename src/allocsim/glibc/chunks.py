@@ -76,48 +76,58 @@ class Chunks(Component):
     def store(self, address, value):
         self.kernel.store(address, value)
 
+    @inline
     def size_word(self, chunk):
         """Size and flags."""
         return self.load(chunk + SIZE)
 
+    @inline
     def size_of(self, chunk):
         """Size without flags."""
         return self.load(chunk + SIZE) & ~FLAGS
 
+    @inline
     def set_size(self, chunk, size_and_flags):
         self.store(chunk + SIZE, size_and_flags)
 
+    @inline
     def set_free(self, chunk, size):
         """Write a free chunk's size, at its start and behind its end."""
         self.kernel.store(chunk + SIZE, size | PREVIOUS_IN_USE)
         self.kernel.store(chunk + size, size)
 
+    @inline
     def set_used(self, chunk, size):
         """Tell the chunk behind that this one is in use now."""
         behind = chunk + size + SIZE
         self.kernel.store(behind, self.kernel.load(behind) | PREVIOUS_IN_USE)
 
+    @inline
     def is_used(self, chunk, size):
         """Whether a chunk is in use, which the one behind it knows."""
         return self.kernel.load(chunk + size + SIZE) & PREVIOUS_IN_USE != 0
 
     # ---- links, of chunks and heads alike
+    @inline
     def next(self, chunk):
         if chunk < N_BINS:
             return self.heads[2 * chunk]
         return self.load(chunk + NEXT)
 
+    @inline
     def previous(self, chunk):
         if chunk < N_BINS:
             return self.heads[2 * chunk + 1]
         return self.load(chunk + PREVIOUS)
 
+    @inline
     def set_next(self, chunk, target):
         if chunk < N_BINS:
             self.heads[2 * chunk] = target
         else:
             self.store(chunk + NEXT, target)
 
+    @inline
     def set_previous(self, chunk, target):
         if chunk < N_BINS:
             self.heads[2 * chunk + 1] = target

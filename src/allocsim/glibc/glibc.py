@@ -78,6 +78,7 @@ class Glibc(Accounts):
             and self.kernel.is_settled(address, HEADER_BYTES)
         )
 
+    @inline
     def cache_room(self, index):
         """How many more blocks of a class the thread cache takes."""
         cache = self.tcache
