@@ -59,9 +59,8 @@ class RunAhead(Component):
     def run_ahead(self, thread, clock_ps, until_ps, most_ops):
         """Run operations of `thread`, whose clock is clock_ps; returns why it stopped.
 
-        Until until_ps no other thread acts, so any operation that starts before may run. So may
-        one that starts at clock_ps, since it is this thread's turn, and one that touches nothing
-        shared. At most most_ops operations.
+        Until until_ps no other thread acts, so any operation that starts before may run; later
+        ones only if they touch nothing shared. At most most_ops operations.
         """
         kernel = self.policy.kernel
         self.enter(thread, clock_ps)
@@ -82,7 +81,7 @@ class RunAhead(Component):
             if slot >= 0 and self.done_ps[slot] > now:
                 why = TOO_EARLY
                 break
-            if now >= until_ps and now > clock_ps:
+            if now >= until_ps:
                 if now > clock_ps + AHEAD_PS:
                     why = PAUSED
                     break

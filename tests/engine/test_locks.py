@@ -1,37 +1,35 @@
 """The locks and CPUs by themselves, on schedules worked out by hand."""
 
 import pytest
-import simpy
 
-from allocsim.engine.clock import Turn
-from allocsim.engine.locks import SPIN_PS, Cpus, MmapLock, PolicyLock, Waiter
+from allocsim.engine.clock import Timeline, Turn
+from allocsim.engine.locks import SPIN_PS, Cpus, MmapLock, PolicyLock
 
 
 class Bench:
     """Threads that each arrive once at mmap_lock, hold it for a while and leave; all is logged."""
 
     def __init__(self):
-        self.environment, self.lock = simpy.Environment(), MmapLock()
+        self.timeline, self.lock = Timeline(), MmapLock()
         self.held = {}
 
     def thread(self, number, arrives, writes, hold, shared=0):
-        turn = Turn(self.environment, number)
+        turn = Turn(self.timeline, number)
 
         def live():
             yield turn.armed().at(arrives)
             if self.lock.is_open(writes, arrives):
                 self.lock.hold(writes, arrives + hold, shared)
             else:
-                waiter = Waiter(turn.armed(), writes)
-                yield self.lock.wait(waiter)
-                self.lock.called(waiter)
-                self.lock.arrive(waiter, self.environment.now + hold, shared)
-            self.held[number] = (self.environment.now, self.environment.now + hold)
+                yield self.lock.wait(turn.armed(), writes)
+                self.lock.called(turn)
+                self.lock.arrive(turn, self.timeline.now + hold, shared)
+            self.held[number] = (self.timeline.now, self.timeline.now + hold)
 
-        self.environment.process(live())
+        self.timeline.process(live())
 
     def run(self):
-        self.environment.run()
+        self.timeline.play()
         return self.held
 
 
@@ -92,12 +90,12 @@ def test_writers_spin_for_writers_and_for_readers_that_leave_soon():
 @pytest.mark.parametrize(("again", "then"), [(False, 150), (True, 1050)])
 def test_a_policys_lock_goes_to_who_runs_before_who_must_wake_up(again, then):
     """Given back at 100, the sleeper looks at 150; if it was taken again, 50 after its return."""
-    environment, free_at = simpy.Environment(), [0]
+    timeline, free_at = Timeline(), [0]
     lock = PolicyLock(free_at, 0, wake_delay=50)
     taken = []
 
     def owner():
-        turn = Turn(environment, 0)
+        turn = Turn(timeline, 0)
         lock.take()
         yield turn.armed().at(100)
         lock.give_back(100)
@@ -109,35 +107,35 @@ def test_a_policys_lock_goes_to_who_runs_before_who_must_wake_up(again, then):
             lock.give_back(1000)
 
     def sleeper():
-        turn = Turn(environment, 1)
+        turn = Turn(timeline, 1)
         yield turn.armed().at(10)
         assert not lock.is_open(10)
         yield lock.wait(turn.armed())
-        while not lock.look(environment.now):
+        while not lock.look(timeline.now):
             yield turn.armed()
         lock.take()
-        taken.append(environment.now)
+        taken.append(timeline.now)
 
-    environment.process(owner())
-    environment.process(sleeper())
-    environment.run()
+    timeline.process(owner())
+    timeline.process(sleeper())
+    timeline.play()
     assert taken == [then]
 
 
 def test_cpus_go_to_who_came_first():
-    environment, cpus, got = simpy.Environment(), Cpus(2), []
+    timeline, cpus, got = Timeline(), Cpus(2), []
 
     def thread(number, arrives, uses):
-        turn = Turn(environment, number)
+        turn = Turn(timeline, number)
         yield turn.armed().at(arrives)
         if not cpus.take():
             yield cpus.wait(turn.armed())
-        got.append((number, environment.now))
-        yield turn.armed().at(environment.now + uses)
+        got.append((number, timeline.now))
+        yield turn.armed().at(timeline.now + uses)
         cpus.give_back()
 
     for number, (arrives, uses) in enumerate([(0, 100), (0, 30), (5, 10), (5, 10), (3, 50)]):
-        environment.process(thread(number, arrives, uses))
-    environment.run()
+        timeline.process(thread(number, arrives, uses))
+    timeline.play()
     assert got == [(0, 0), (1, 0), (4, 30), (2, 80), (3, 90)]
     assert (cpus.free, cpus.running) == (2, 0)

@@ -5,7 +5,7 @@ import pytest
 
 from allocsim.check import refereed
 from allocsim.engine import simulate
-from allocsim.errors import InputError
+from allocsim.errors import InputError, SimulationError
 from allocsim.kernel import CostTable, Event
 from allocsim.metrics import THREAD_COLUMNS
 from allocsim.policy import Policy, load_policy
@@ -241,6 +241,15 @@ def test_one_thread_has_a_row_that_waits_for_nobody():
     assert len(result.threads["thread"]) == 1
     assert time_of(result)[0] == result.totals["time_ns"]
     assert result.totals["threads_wait_mmap_lock_ns"] == 0
+
+
+def test_a_lock_that_is_never_given_back_is_an_error():
+    class Forgetful(Pages):
+        def free(self, address):
+            self.kernel.lock(3)
+
+    with pytest.raises(SimulationError, match="threads wait for ever"):
+        run(workload(2, 200), Forgetful, kernel_options={"cpus": 2})
 
 
 def test_impossible_machines_are_refused():

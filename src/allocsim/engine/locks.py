@@ -5,21 +5,12 @@ before it waits, so a thread that finds it open needs no event, and one that wai
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 from allocsim.engine.clock import NEVER_PS, Turn
 
 SPIN_PS = 10_000_000
 """A writer spins so long for readers to leave before it goes to sleep: Linux's limit for one."""
-
-
-@dataclass(slots=True)
-class Waiter:
-    """A thread in a queue: `turn` comes when it is its turn."""
-
-    turn: Turn
-    writes: bool
 
 
 class MmapLock:
@@ -33,7 +24,7 @@ class MmapLock:
     def __init__(self) -> None:
         self.writer_until = self.readers_until = 0
         self.lo = self.hi = 0
-        self.queue: deque[Waiter] = deque()
+        self.queue: deque[Turn] = deque()
         self.called_readers = 0
         self.called_writer = False
         self._appointed = False
@@ -62,30 +53,32 @@ class MmapLock:
         if self.queue:
             self._appoint()
 
-    def wait(self, waiter: Waiter) -> Turn:
-        """Join the queue; the turn comes when the lock is the waiter's."""
-        self.queue.append(waiter)
-        self._appoint()
-        return waiter.turn
+    def wait(self, turn: Turn, writes: bool) -> Turn:
+        """Join the queue; the turn comes when the lock is the thread's."""
+        turn.writes = writes
+        self.queue.append(turn)
+        if not self._appointed:
+            self._appoint()
+        return turn
 
-    def called(self, waiter: Waiter) -> None:
-        """The waiter's turn has come: it holds the lock, until when is to be told by `arrive`."""
+    def called(self, turn: Turn) -> None:
+        """The turn has come: the thread holds the lock, until when is to be told by `arrive`."""
         self.queue.popleft()
         self._appointed = False
-        if waiter.writes:
+        if turn.writes:
             self.called_writer = True
         else:
             self.called_readers += 1
             if self.queue:
                 self._appoint()
 
-    def arrive(self, waiter: Waiter, until: int, shared: int = 0, lo: int = 0, hi: int = 0) -> None:
-        """The called waiter runs, and leaves at `until`."""
-        if waiter.writes:
+    def arrive(self, turn: Turn, until: int, shared: int = 0, lo: int = 0, hi: int = 0) -> None:
+        """The called thread runs, and leaves at `until`."""
+        if turn.writes:
             self.called_writer = False
         else:
             self.called_readers -= 1
-        self.hold(waiter.writes, until, shared, lo, hi)
+        self.hold(turn.writes, until, shared, lo, hi)
 
     def _appoint(self) -> None:
         """Call the first in the queue as soon as it is known when its turn is."""
@@ -94,7 +87,7 @@ class MmapLock:
             return
         self._appointed = True
         at = max(self.writer_until, self.readers_until if first.writes else 0)
-        first.turn.at(at)
+        first.at(at)
 
 
 class PolicyLock:

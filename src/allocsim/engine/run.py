@@ -51,6 +51,7 @@ class Run:
     samples: list[tuple] = field(default_factory=list)
     walks: list[tuple] = field(default_factory=list)
     threads: dict[str, np.ndarray] = field(default_factory=dict)
+    crossings: int = 0  # that threads played in simulated time
 
     def drive(self, batch: Batch, start: int, stop: int) -> None:
         """Run rows start..stop of a batch."""
@@ -63,6 +64,11 @@ class Run:
             row = min(start + self.driver.n_ops - first_op, stop - 1)
             raise explained(error, self.driver, Op(int(batch.trace.op[row]))) from error
         self.report(addresses[start:stop], faults[start:stop])
+
+    @property
+    def reports(self) -> bool:
+        """Whether somebody wants to know about every operation or system call."""
+        return self.on_ops is not None or self.on_syscalls is not None
 
     def report(self, addresses: np.ndarray, faults: np.ndarray) -> None:
         """Tell whoever wants to know what operations returned, and which system calls were made."""

@@ -191,6 +191,10 @@ def _result(run: Run, policy: type[Policy]) -> Result:
         samples=samples,
         walks=walks,
         threads=threads,
-        provenance={"policy": policy.__name__, "compiled": run.compiled},
+        provenance={
+            "policy": policy.__name__,
+            "compiled": run.compiled,
+            "crossings": run.crossings,
+        },
         driver=run.driver,
     )

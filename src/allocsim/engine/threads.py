@@ -15,7 +15,7 @@ def execute(run: Run, cpus: int) -> None:
     if meets(run.source):
         meeting = Meeting(run, cpus)
         meeting.play()
-        run.threads = meeting.table()
+        run.threads, run.crossings = meeting.table(), meeting.crossings
     else:
         environment = simpy.Environment()
         environment.process(_recorded(environment, run))

@@ -13,12 +13,13 @@ class Loop:
     """A function over arrays that returns a row number; one source, run in two ways.
 
     It starts as plain Python, on memory views: their elements are Python integers, several times
-    faster than numpy's. After `COMPILE_AFTER_OPS` it runs compiled by numba, on the arrays.
+    faster than numpy's. After `COMPILE_AFTER_OPS` it runs compiled by numba, on the arrays; from
+    the start with `at_once`, where numba is loaded already.
     """
 
-    def __init__(self, function: Callable[..., int]) -> None:
+    def __init__(self, function: Callable[..., int], at_once: bool = False) -> None:
         self._function = function
-        self._seen_ops = 0
+        self._seen_ops = COMPILE_AFTER_OPS if at_once else 0
 
     def __call__(self, *arrays: np.ndarray) -> int:
         """Run over `arrays`, the first of which has one element for each op."""

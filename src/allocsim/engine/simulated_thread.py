@@ -1,0 +1,256 @@
+"""One simulated thread of a meeting: the process that runs ahead and plays crossings."""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import simpy
+
+from allocsim.engine.clock import Turn
+from allocsim.engine.locks import PolicyLock
+from allocsim.kernel import Event
+from allocsim.kernel.crossings import FAULT, LOCKED, UNLOCKED, WIDTH, WRITER
+from allocsim.run_ahead import (
+    BLOCKED,
+    CLOCK_PS,
+    CROSSED,
+    MEETS,
+    N_CROSSINGS,
+    PAUSED,
+    SLOT,
+    TAIL_PS,
+    TOO_EARLY,
+    WANTED,
+)
+
+if TYPE_CHECKING:
+    from allocsim.engine.meeting import Meeting
+
+SLICE_PS = 3_000_000_000
+"""A thread keeps its CPU so long when others wait for one: Linux's base slice, about 3 ms."""
+
+Steps = Generator[simpy.Event, None, None]
+
+
+class Thread:
+    """One simulated thread. `clock` may lie ahead of the simulated time, never behind it.
+
+    Where no other thread has an appointment before `clock`, nobody can tell the difference, and
+    the thread goes on without one of its own.
+    """
+
+    def __init__(self, meeting: Meeting, number: int) -> None:
+        self.meeting, self.number = meeting, number
+        self.timeline = meeting.timeline
+        self.turn = Turn(meeting.timeline, number)
+        self.clock = 0
+        self.slice_end = SLICE_PS
+        self.work = self.kernel = 0
+        self.wait_mmap_lock = self.wait_locks = self.wait_cpu = self.wait_objects = 0
+
+    # ---- the life of a thread
+    def live(self) -> Steps:
+        """The process: run ahead, play crossings, until there is nothing left to do."""
+        yield self.turn.armed().at(0)
+        yield from self._take_cpu()
+        meeting, timeline = self.meeting, self.timeline
+        report, appointments = meeting.driver.report, timeline.appointments
+        while True:
+            start = self.clock
+            until = appointments[0][0]
+            if timeline.now == start:  # it is this thread's turn
+                until = max(until, start + 1)
+            why = meeting.run_ahead(self.number, start, until)
+            slot = report[SLOT]
+            if why == CROSSED:
+                tail = report[TAIL_PS]
+                yield from self._cross(report[N_CROSSINGS])
+                if meeting.scarce:
+                    yield from self._work_in_slices(tail)
+                else:
+                    self._work(tail)
+                self._end_operation(slot)
+                continue
+            if meeting.scarce:
+                yield from self._work_in_slices(report[CLOCK_PS] - start)
+            else:
+                self._work(report[CLOCK_PS] - start)
+            if why in (MEETS, PAUSED):
+                if appointments[0][0] <= self.clock and timeline.now < self.clock:
+                    yield self.turn.armed().at(self.clock)
+            elif why == WANTED:
+                meeting.finish(slot, self.clock)
+            elif why == BLOCKED:
+                yield from self._wait_for_object(slot)
+            elif why == TOO_EARLY:
+                self.wait_objects += self._skip_to(meeting.driver.done_ps[slot])
+            elif not meeting.queues.fill() and self._is_through():
+                break
+        yield from self._leave_cpu()
+        meeting.driver.thread_ps[self.number] = self.clock
+
+    def _is_through(self) -> bool:
+        driver = self.meeting.driver
+        return driver.heads[self.number] == driver.tails[self.number]
+
+    def _end_operation(self, slot: int) -> None:
+        if slot >= 0:
+            driver = self.meeting.driver
+            driver.done[slot] += 1
+            driver.done_ps[slot] = self.clock
+            if driver.wanted[slot]:
+                self.meeting.finish(slot, self.clock)
+
+    def _wait_for_object(self, slot: int) -> Steps:
+        """Operations of other threads on the object come first: sleep until one has ended."""
+        if self.timeline.now < self.clock:
+            yield from self._catch_up()
+            return  # by now the object may be there
+        self.meeting.waiting.setdefault(slot, []).append(self.turn.armed())
+        self.meeting.driver.wanted[slot] = 1
+        self.meeting.cpus.give_back()
+        yield self.turn
+        self.wait_objects += self._skip_to(self.timeline.now)
+        yield from self._take_cpu()
+
+    # ---- time that passes
+    def _work(self, duration: int) -> None:
+        """Run in user mode."""
+        self.clock += duration
+        self.work += duration
+
+    def _work_in_slices(self, duration: int) -> Steps:
+        """Run in user mode where CPUs are scarce: others get theirs after a time slice."""
+        while self.clock + duration >= self.slice_end:
+            part = max(0, self.slice_end - self.clock)
+            self._work(part)
+            duration -= part
+            yield from self._catch_up()
+            if self.meeting.cpus.queue:
+                self.meeting.cpus.give_back()
+                yield from self._take_cpu()
+            self.slice_end = self.clock + SLICE_PS
+        self._work(duration)
+
+    def _run_in_kernel(self, duration: int) -> None:
+        self.clock += duration
+        self.kernel += duration
+
+    def _skip_to(self, now: int) -> int:
+        """Let the clock be `now` at least; how much time the thread has waited."""
+        waited = max(0, now - self.clock)
+        self.clock += waited
+        return waited
+
+    def _take_cpu(self) -> Steps:
+        """Wait for a CPU if none is free."""
+        if not self.meeting.cpus.take():
+            yield self.meeting.cpus.wait(self.turn.armed())
+            self.wait_cpu += self._skip_to(self.timeline.now)
+        self.slice_end = self.clock + SLICE_PS
+
+    def _leave_cpu(self) -> Steps:
+        """Give the CPU up, for whoever waits for one."""
+        if self.meeting.scarce:
+            yield from self._catch_up()
+        self.meeting.cpus.give_back()
+
+    def _catch_up(self) -> Steps:
+        """Let the simulated time reach the thread's clock."""
+        if self.timeline.now < self.clock:
+            yield self.turn.armed().at(self.clock)
+
+    # ---- crossings
+    def _cross(self, n: int) -> Steps:
+        """Play the n crossings of an operation."""
+        meeting, timeline = self.meeting, self.timeline
+        rows = meeting.kernel.crossings[: n * WIDTH].tolist()
+        meeting.crossings += n
+        for at in range(0, n * WIDTH, WIDTH):
+            kind, before, hold, count, shared, lo, hi, _ = rows[at : at + WIDTH]
+            if meeting.scarce:
+                yield from self._work_in_slices(before)
+            else:
+                self._work(before)
+            if kind == UNLOCKED:  # others learn it when they come: no need for an appointment
+                meeting.lock(count).give_back(self.clock)
+                continue
+            if timeline.appointments[0][0] <= self.clock and timeline.now < self.clock:
+                yield self.turn.armed().at(self.clock)
+            if kind == LOCKED:
+                lock = meeting.lock(count)
+                if not lock.is_open(self.clock):
+                    yield from self._wait_for_lock(lock)
+                lock.take()
+            elif kind == FAULT:
+                yield from self._fault(hold, count, lo, hi)
+            elif count == 1:
+                yield from self._hold_mmap_lock(kind == WRITER, hold, shared, lo, hi)
+            else:
+                yield from self._fault_as_reader(hold, count)
+
+    def _fault(self, hold: int, count: int, lo: int, hi: int) -> Steps:
+        """`count` faults under the lock of the area [lo, hi), unless a writer changes that area."""
+        lock, timeline = self.meeting.mmap_lock, self.timeline
+        self.meeting.crossings += count - 1
+        each, rest = divmod(hold, count)
+        while count:
+            until = timeline.appointments[0][0]  # no writer comes before
+            if until <= self.clock and timeline.now < self.clock:
+                yield self.turn.armed().at(self.clock)
+                until = timeline.appointments[0][0]
+            if lock.locks_area(lo, hi, self.clock):
+                count -= 1
+                yield from self._hold_mmap_lock(False, each, 0, 0, 0)
+                continue
+            n = count
+            if until < self.clock + count * each:
+                n = max(1, -((self.clock - until) // each))
+            self._run_in_kernel(n * each)
+            count -= n
+        self._run_in_kernel(rest)
+
+    def _fault_as_reader(self, hold: int, count: int) -> Steps:
+        """`count` faults, each under mmap_lock."""
+        self.meeting.crossings += count - 1
+        each, rest = divmod(hold, count)
+        for _ in range(count):
+            yield from self._hold_mmap_lock(False, each, 0, 0, 0)
+        self._run_in_kernel(rest)
+
+    def _hold_mmap_lock(self, writes: bool, hold: int, shared: int, lo: int, hi: int) -> Steps:
+        """Be in the kernel for `hold`, with mmap_lock."""
+        meeting, timeline, lock = self.meeting, self.timeline, self.meeting.mmap_lock
+        if timeline.appointments[0][0] <= self.clock and timeline.now < self.clock:
+            yield self.turn.armed().at(self.clock)
+        if lock.is_open(writes, self.clock):
+            self._run_in_kernel(hold)
+            lock.hold(writes, self.clock, shared, lo, hi)
+            return
+        spins = writes and lock.is_worth_spinning(self.clock)
+        if not spins:
+            yield from self._leave_cpu()
+        yield lock.wait(self.turn.armed(), writes)
+        lock.called(self.turn)
+        self.wait_mmap_lock += self._skip_to(timeline.now)
+        if not spins:
+            yield from self._wake_up()
+            self.wait_mmap_lock += self._skip_to(self.clock + meeting.wake_delay)
+        self._run_in_kernel(hold)
+        lock.arrive(self.turn, self.clock, shared, lo, hi)
+
+    def _wait_for_lock(self, lock: PolicyLock) -> Steps:
+        """Sleep until a lock of the policy's can be taken."""
+        yield from self._leave_cpu()
+        yield lock.wait(self.turn.armed())
+        while not lock.look(self.timeline.now):
+            yield self.turn.armed()
+        self.wait_locks += self._skip_to(self.timeline.now)
+        lock.take()
+        yield from self._wake_up()
+
+    def _wake_up(self) -> Steps:
+        """Back from sleep: that costs both sides CPU time, and needs a CPU."""
+        counts = self.meeting.kernel.counts
+        counts[Event.SLEEP] += 1
+        counts[Event.WAKE_DELAY] += 1
+        yield from self._take_cpu()
