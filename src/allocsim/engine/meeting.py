@@ -18,9 +18,7 @@ from allocsim.engine.simulated_thread import Thread
 from allocsim.errors import SimulationError
 from allocsim.kernel import Event
 from allocsim.metrics import THREAD_COLUMNS
-from allocsim.run_ahead import (
-    N_OPS,
-)
+from allocsim.run_ahead import N_OPS
 from allocsim.trace import Op
 
 

@@ -38,7 +38,7 @@ class Thread:
     the thread goes on without one of its own.
     """
 
-    def __init__(self, meeting: Meeting, number: int) -> None:
+    def __init__(self, meeting: "Meeting", number: int) -> None:
         self.meeting, self.number = meeting, number
         self.timeline = meeting.timeline
         self.turn = Turn(meeting.timeline, number)
