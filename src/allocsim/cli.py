@@ -466,6 +466,63 @@ def measure_command(
     measure_command(request, json_output)
 
 
+@app.command("validate")
+def validate_command(
+    workloads: Annotated[
+        list[str],
+        typer.Argument(help="Traces, workloads, or shipped ones' names.", metavar="TRACE…"),
+    ],
+    allocator: Annotated[str, typer.Option(help="The real one, as for measure.")] = "glibc",
+    policy: Annotated[
+        str, typer.Option(help="What is simulated.", show_default="the allocator's model")
+    ] = "",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A parameter, name=value; repeatable. Defaults run beside."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE,…", help="One more setting to run; repeatable."),
+    ] = None,
+    tunables: Tunables = "",
+    environment: Variables = None,
+    cpus: Cpus = None,
+    costs: Costs = None,
+    rounds: Rounds = 15,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Draw predicted against measured here.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
+    json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Compare simulation and reality: CPU time, calls, faults, resident memory, with errors.
+
+    Every trace runs with the defaults and with each setting, rounds interleaved; errors stand
+    beside the noise of the measurements.
+
+    Example: `allocsim validate sqlite3 perl --set mmap_threshold=64K --costs costs.toml -o out`
+    """
+    from allocsim.experiment.settings import Settings
+    from allocsim.ground_truth.validation.command import ValidateRequest, validate_command
+
+    request = ValidateRequest(
+        workloads=tuple(workloads),
+        allocator=allocator,
+        policy=policy,
+        settings=Settings(tuple(setting or ()), tunables, tuple(environment or ()), cpus),
+        against=tuple(against or ()),
+        costs=costs,
+        rounds=rounds,
+        seed=seed,
+    )
+    found = validate_command(request, json_output)
+    if output is not None:
+        from allocsim.figures.validation import draw_validation_files
+
+        for path in draw_validation_files(found, output):
+            print(path, file=sys.stderr)
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     try:

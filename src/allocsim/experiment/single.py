@@ -142,7 +142,9 @@ def _advance(bar: Any, task: Any, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
-ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+Row = tuple[str, str, Callable[[float], str]]  # label, name among the totals, how it is shown
+
+TIME_ROWS: tuple[Row, ...] = (
     ("CPU time of allocator and kernel", "cpu_ns", show_ns),
     ("  the allocator's own work", "allocator_ns", show_ns),
     ("  system calls", "syscall_ns", show_ns),
@@ -150,6 +152,8 @@ ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("  zeroing", "zeroing_ns", show_ns),
     ("  copying", "copying_ns", show_ns),
     ("the program's own writes", "program_ns", show_ns),
+)
+THREAD_ROWS: tuple[Row, ...] = (
     ("simulated time", "time_ns", show_ns),
     ("  of all threads: in user mode", "threads_work_ns", show_ns),
     ("  in the kernel", "threads_kernel_ns", show_ns),
@@ -157,6 +161,8 @@ ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("  waiting for the allocator's locks", "threads_wait_locks_ns", show_ns),
     ("  waiting for a CPU", "threads_wait_cpu_ns", show_ns),
     ("  waiting for each other's objects", "threads_wait_objects_ns", show_ns),
+)
+COUNT_ROWS: tuple[Row, ...] = (
     ("system calls", "syscalls", "{:,}".format),
     ("minor page faults", "minor_faults", "{:,}".format),
     ("major page faults", "major_faults", "{:,}".format),
@@ -170,11 +176,18 @@ ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 )
 
 
+def _rows(result: Result) -> tuple[Row, ...]:
+    """What a table tells: of threads only where there are several."""
+    several = len(result.threads["thread"]) > 1
+    return (*TIME_ROWS, *(THREAD_ROWS if several else ()), *COUNT_ROWS)
+
+
 def _table_of(request: Request, results: list[Result]) -> list[str]:
     """Lines: a head, a row for each figure, and where the unit costs come from."""
     columns = [[result.provenance["policy"] for result in results]]
-    columns += [[show(result.totals[key]) for result in results] for _, key, show in ROWS]
-    labels = [f"{request.workload}, {results[0].totals['ops']:,} ops", *(row[0] for row in ROWS)]
+    rows = _rows(results[0])
+    columns += [[show(result.totals[key]) for result in results] for _, key, show in rows]
+    labels = [f"{request.workload}, {results[0].totals['ops']:,} ops", *(row[0] for row in rows)]
     width = max(map(len, labels))
     cells = max(len(cell) for row in columns for cell in row) + 2
     lines = [

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, Unpack, cast
 
 import numpy as np
 
-from allocsim.errors import AllocsimError
+from allocsim.errors import AllocsimError, InputError
 from allocsim.ground_truth.opstream import Marks, OpStream, packed, write_ops
 from allocsim.ground_truth.results import GroundTruth, read_ground_truth, read_summary
 from allocsim.ground_truth.start import Surroundings, Tunables, build_replayer, environment_of
@@ -61,18 +61,18 @@ def replay(
     *,
     writes: Writes = "written",
     syscalls: bool = True,
-    sample_every: int = 0,
+    samples: int = 0,
     **surroundings: Unpack[Surroundings],
 ) -> GroundTruth:
     """Make the calls of `source` for real and report what each did.
 
     Threads run in lock-step, one op at a time in the order of the trace; a trace with several has
     them all created before the first op, by a main thread that runs none. `syscalls` also reports
-    the allocator's own system calls; `sample_every` so many ops, the program's resident memory.
-    Raises ReplayError, InputError.
+    the allocator's own system calls; `samples` is how often the program's resident memory is noted,
+    at equal distances in ops, whose number must be known. Raises ReplayError, InputError.
     """
     mode = "ops+syscalls" if syscalls else "ops"
-    with _results(source, tunables, mode, writes, surroundings, sample_every) as folder:
+    with _results(source, tunables, mode, writes, surroundings, samples) as folder:
         return read_ground_truth(folder)
 
 
@@ -117,12 +117,12 @@ def _results(
     mode: str,
     writes: Writes,
     surroundings: Surroundings,
-    sample_every: int = 0,
+    samples: int = 0,
 ) -> Iterator[Path]:
     """A temporary folder with the results of one run of the replayer."""
     environment = environment_of(tunables, surroundings.get("environment"))
     with TemporaryDirectory(prefix="allocsim-") as folder:
-        command = replayer_command(source, mode, writes, surroundings, folder, sample_every)
+        command = replayer_command(source, mode, writes, surroundings, folder, samples)
         messages = Path(folder) / "messages"
         _run(command, environment, source, messages, surroundings.get("marks"))
         yield Path(folder)
@@ -134,13 +134,16 @@ def replayer_command(
     writes: Writes,
     around: Surroundings,
     folder: str,
-    sample_every: int = 0,
+    samples: int = 0,
 ) -> list[str]:
     """The replayer with its arguments; it is built if need be. Raises InputError."""
     program = around.get("program") or build_replayer(around.get("libc"))
     huge_pages, cpus = around.get("huge_pages", "system"), around.get("cpus") or 0
     sizes = [str(max(source.n_slots, 1)), str(source.n_threads)]
-    return [str(program), mode, writes, huge_pages, str(cpus), *sizes, str(sample_every), folder]
+    if samples and source.n_ops is None:
+        raise InputError("samples need a workload whose number of operations is known")
+    schedule = [str(min(samples, source.n_ops or 0)), str(source.n_ops or 0)]
+    return [str(program), mode, writes, huge_pages, str(cpus), *sizes, *schedule, folder]
 
 
 def _run(

@@ -1,13 +1,13 @@
 /* Replays an op stream on the C library that it is linked with, and reports what that did.
  *
- * usage: replayer MODE WRITES HUGE_PAGES CPUS N_SLOTS N_THREADS SAMPLE_EVERY FOLDER < ops
+ * usage: replayer MODE WRITES HUGE_PAGES CPUS N_SLOTS N_THREADS SAMPLES N_OPS FOLDER < ops
  *   MODE        ops (report each op), ops+syscalls, time, null (time the loop without allocator),
  *               time-free, null-free (the same with threads that do not wait for each other),
  *               ops-held (as ops, then stop by SIGSTOP, so that the heap can be read)
  *   WRITES      none, written (a byte in each page of `written`), fill (every byte of it)
  *   HUGE_PAGES  system, never
  *   CPUS        number of CPUs that the allocator is told of (timed: may use); 0: as it is
- *   SAMPLE_EVERY  after so many ops each time, note resident memory (reports only); 0: never
+ *   SAMPLES     how often to note resident memory among N_OPS ops (reports only)
  *   FOLDER      takes the results; docs/ground_truth.md lists the files
  *
  * Nothing here may disturb what is observed: all memory is in one far mapping, all system calls
@@ -324,7 +324,7 @@ static void parse_arguments(int n, char **arguments) {
     static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", "time-free", "null-free", "ops-held", NULL};
     static const char *const writes[] = {"none", "written", "fill", NULL};
     static const char *const huge_pages[] = {"system", "never", NULL};
-    if (n != 9) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
+    if (n != 10) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
     int mode = choice(arguments[1], modes);
     options.mode = (enum mode)(mode % 3);
     options.log_syscalls = mode == 3;
@@ -335,8 +335,9 @@ static void parse_arguments(int n, char **arguments) {
     options.n_threads = parse_number(arguments[6]);
     options.free_running = (mode == 4 || mode == 5) && options.n_threads > 1;
     options.held = mode == 6;
-    samples.every = parse_number(arguments[7]);
-    output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[8], O_RDONLY | O_DIRECTORY), arguments[8]);
+    samples.wanted = parse_number(arguments[7]);
+    samples.n_ops = parse_number(arguments[8]);
+    output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[9], O_RDONLY | O_DIRECTORY), arguments[9]);
 }
 
 /* Everything up to the first op. */
@@ -351,7 +352,7 @@ static void prepare(void) {
     handle_signal(SIGABRT, on_crash);
     stream.address_file = create_file("addresses");
     stream.fault_file = create_file("faults");
-    if (samples.every) samples.file = create_file("samples");
+    if (samples.wanted) samples.file = create_file("samples");
     if (options.log_syscalls) start_syscall_log();
     if (options.log_syscalls || (options.mode == REPORT && options.n_threads > 1)) set_traps();
     prefault_program();

@@ -1,4 +1,4 @@
-/* Resident memory after every so many ops. */
+/* Resident memory before the first op, and so many times at equal distances up to the last. */
 #ifndef ALLOCSIM_SAMPLES_H
 #define ALLOCSIM_SAMPLES_H
 
@@ -6,7 +6,8 @@
 #include "prefault.h"
 
 static struct {
-    uint64_t every; /* ops; 0: no samples */
+    uint64_t wanted, n_ops; /* no more samples than ops; 0: none */
+    uint64_t taken, next;   /* next: after how many ops */
     int file;
 } samples;
 
@@ -21,9 +22,10 @@ static uint64_t resident_kib(void) {
 }
 
 static void sample_if_due(uint64_t ops_done) {
-    if (!samples.every || ops_done % samples.every) return;
+    if (!samples.wanted || ops_done != samples.next) return;
     uint64_t sample[2] = {ops_done, resident_kib()};
     write_all(samples.file, sample, sizeof sample);
+    samples.next = ++samples.taken * samples.n_ops / samples.wanted;
 }
 
 #endif

@@ -26,8 +26,7 @@ class Counts:
 
 def count(case: Case, samples: int = SAMPLES) -> Counts:
     """Replay a case once, with every call and fault reported. Raises ReplayError, InputError."""
-    every = max(1, case.stream.n_ops // samples)
-    truth = replay(case.stream, case.tunables, sample_every=every, **case.surroundings)
+    truth = replay(case.stream, case.tunables, samples=samples, **case.surroundings)
     growth = (truth.samples[:, 1] - truth.samples[0, 1]) * PAGE_BYTES
     columns = {"op": truth.samples[1:, 0].copy(), "resident_bytes": growth[1:].copy()}
     end = (truth.resident_pages - truth.start_resident_pages) * PAGE_BYTES

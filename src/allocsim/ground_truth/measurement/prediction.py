@@ -21,8 +21,8 @@ class Prediction:
     """A simulated case.
 
     totals, samples: as `Counts` has them. cpu_ns: by what the program writes, the figure with the
-    95 % interval that follows from those of the unit costs. wall_ns: simulated time where several
-    threads ran.
+    95 % interval that follows from those of the unit costs. wall_ns: simulated time of synthetic
+    threads; a recorded trace keeps its order, so no simulated time says how its threads would meet.
     """
 
     totals: dict[str, float | int]
@@ -46,17 +46,17 @@ def predict(
             parameters=dict(parameters),
             costs=costs,
             writing=writing,
-            samples=SAMPLES,
+            samples=min(SAMPLES, source.n_ops or SAMPLES),
             walks=0,
         )
         for writing in {kind != "none" for kind in writes} | {True}
     }
-    threaded = source.n_threads > 1
+    meeting = source.n_threads > 1 and getattr(source, "synthetic", False)
     return Prediction(
         totals=_totals(runs[True]),
         samples={name: runs[True].samples[name] for name in ("op", "resident_bytes")},
         cpu_ns={kind: _cpu(runs[kind != "none"], costs, kind) for kind in writes},
-        wall_ns={k: float(runs[k != "none"].totals["time_ns"]) for k in writes} if threaded else {},
+        wall_ns={k: float(runs[k != "none"].totals["time_ns"]) for k in writes} if meeting else {},
     )
 
 

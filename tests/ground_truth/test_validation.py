@@ -1,0 +1,245 @@
+"""Simulation beside reality: what is compared, how errors are summed up. No absolute times."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from allocsim.errors import InputError
+from allocsim.experiment.settings import Settings
+from allocsim.figures.validation import PANELS, draw_validation
+from allocsim.glibc import Glibc, MmapOnly
+from allocsim.ground_truth import replay
+from allocsim.ground_truth.measurement import Allocator, Band, find_allocator
+from allocsim.ground_truth.validation import Setting, Validation, command, validate
+from allocsim.ground_truth.validation.comparison import Pair, group_of
+from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking_of
+from allocsim.ground_truth.validation.table import table_of
+from allocsim.kernel import CostTable
+from allocsim.trace import Op, Trace, write_trace
+
+ALLOCSIM = Path(sys.executable).with_name("allocsim")
+PINNED = Setting("mmap_threshold=8K", {"mmap_threshold": 8192}, {"mmap_threshold": 8192})
+
+
+def exactly(value: float) -> Band:
+    return Band(value, value, value)
+
+
+def small_trace() -> Trace:
+    """Blocks that come and go, on both sides of every threshold."""
+    number = np.arange(600)
+    frees = number % 2 == 1
+    return Trace.of(
+        op=np.where(frees, Op.FREE, Op.MALLOC),
+        object=number // 2 % 5,
+        size=np.where(frees, 0, 100 + 7919 * number % 300_000),
+    )
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("measured", "predicted", "error"), [(100, 115, 0.15), (100, 80, -0.2), (0, 0, 0.0)]
+)
+def test_errors_are_relative_to_what_was_measured(measured, predicted, error):
+    assert Pair(exactly(measured), exactly(predicted)).error == pytest.approx(error)
+
+
+def test_what_was_predicted_of_nothing_has_no_error():
+    assert math.isnan(Pair(exactly(0), exactly(5)).error)
+
+
+def test_traces_are_split_by_their_names_alone():
+    groups = [group_of(f"trace {i}") for i in range(3000)]
+    assert groups == [group_of(f"trace {i}") for i in range(3000)]
+    assert 0.3 < groups.count("fitting") / 3000 < 0.37
+
+
+@dataclass
+class Case:
+    """A comparison of one figure, f."""
+
+    trace: str
+    setting: str
+    measured: float
+    predicted: float
+
+    def pairs(self):
+        noisy = Band(self.measured, 0.9 * self.measured, 1.1 * self.measured)
+        return {"f": Pair(noisy, exactly(self.predicted))}
+
+
+CASES = [
+    Case("a", "", 100, 110),
+    Case("a", "x", 1000, 1210),
+    Case("a", "y", 120, 100),
+    Case("b", "", 100, 80),
+    Case("b", "x", 200, 60),
+]
+
+
+def test_errors_over_cases():
+    errors = errors_of(CASES, "f")
+    assert errors.n == 5
+    assert errors.median == pytest.approx(0.2)
+    assert errors.worst == pytest.approx(0.7)
+    assert errors.noise == pytest.approx(0.2)
+    assert errors_of([], "f") is None
+
+
+def test_settings_are_multiples_of_the_defaults():
+    gaps = gaps_of(CASES, "f")
+    assert [gap.trace + gap.setting for gap in gaps] == ["ax", "ay", "bx"]
+    assert [gap.measured for gap in gaps] == [10, 1.2, 2]
+    assert [gap.predicted for gap in gaps] == pytest.approx([11, 1 / 1.1, 0.75])
+    assert gaps[0].error == pytest.approx(0.1)
+
+
+def test_only_clear_differences_are_ranked():
+    """a: x is dearer than both others; its default and y are too near. b: wrong."""
+    ranking = ranking_of(CASES, "f")
+    assert (ranking.right, ranking.pairs) == (2, 3)
+
+
+# ---- both worlds
+
+
+@pytest.fixture(scope="module")
+def found() -> Validation:
+    glibc = find_allocator("glibc")
+    traces = {"one": small_trace(), "two": small_trace()[:300]}
+    if replay(small_trace()[:1]).libc != "2.36":
+        pytest.skip("the C library is not the modelled one")
+    settings = [Setting("", {}, {}), PINNED]
+    return validate(traces, settings, glibc, Glibc, CostTable.load(), rounds=2)
+
+
+def test_counts_and_memory_over_time_are_equal(found: Validation):
+    assert [(c.trace, c.setting) for c in found.comparisons] == [
+        (trace, setting) for trace in ("one", "two") for setting in ("", "mmap_threshold=8K")
+    ]
+    for case in found.comparisons:
+        for name in ("syscalls", "minor_faults", "resident_mean_bytes", "resident_end_bytes"):
+            assert case.pairs()[name].error == 0, name
+        assert case.memory_gap_bytes() == 0
+        assert len(case.predicted.samples["op"]) > 200
+
+
+def test_cpu_time_is_that_of_all_and_of_allocator_and_kernel_alone(found: Validation):
+    for case in found.comparisons:
+        pairs = case.pairs()
+        for side in ("measured", "predicted"):
+            everything, alone = (getattr(pairs[f"cpu_ns.{k}"], side) for k in ("fill", "none"))
+            assert everything.median > alone.median > 0, side
+            assert alone.low <= alone.median <= alone.high
+
+
+def test_a_wrong_policy_is_seen():
+    glibc = find_allocator("glibc")
+    wrong = validate(
+        {"one": small_trace()}, [Setting("", {}, {})], glibc, MmapOnly, CostTable.load(), rounds=1
+    )
+    [case] = wrong.comparisons
+    assert case.pairs()["syscalls"].error > 0.1
+    assert case.memory_gap_bytes() > 0
+
+
+def test_the_text_has_each_case_and_the_table_that_was_used(found: Validation):
+    text = table_of(found)
+    assert sum(line.startswith("one, mmap_threshold=8K ") for line in text) == 3
+    assert sum(" against default: measured " in line for line in text) == 4
+    [counts] = [i for i, line in enumerate(text) if line.startswith("measured, and error")]
+    assert all(line.split().count("=") == 4 for line in text[counts + 1 : counts + 5])
+    assert text[-1].startswith("unit costs: shipped")
+
+
+def test_the_json_holds_errors_noise_and_both_memories(found: Validation):
+    plain = json.loads(json.dumps(command.as_plain(found)))
+    assert plain["costs"] == {"table": "shipped", "hash": CostTable.load().content_hash()}
+    case = plain["cases"][1]
+    assert case["group"] == group_of("one")
+    assert set(case["figures"]["cpu_ns.none"]) == {"measured", "predicted", "error", "noise"}
+    assert (
+        case["measured"]["samples"]["resident_bytes"]
+        == (case["predicted"]["samples"]["resident_bytes"])
+    )
+    assert plain["summary"]["cpu_ns.fill"]["against_default"][0]["setting"] == "mmap_threshold=8K"
+
+
+def test_the_figure_has_a_point_for_each_case_and_covers_none(found: Validation):
+    figure = draw_validation(found)
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    for axes, (name, *_) in zip(figure.axes, PANELS, strict=True):
+        drawn = sorted(bars.lines[0].get_xdata()[0] for bars in axes.containers)
+        scale = 2**20 if name.endswith("bytes") else 1e6
+        real = sorted(c.pairs()[name].measured.median / scale for c in found.comparisons)
+        assert drawn == pytest.approx(real)
+        assert not axes.get_window_extent().overlaps(legend)
+        assert axes.get_xlim() == axes.get_ylim()
+
+
+# ---- what was asked for
+
+
+def test_settings_come_beside_the_defaults():
+    request = command.ValidateRequest(
+        workloads=("t",),
+        settings=Settings(pairs=("mmap_threshold=64K",), variables=("MALLOC_ARENA_MAX=2",), cpus=3),
+        against=("top_pad=0,mmap_max=0",),
+    )
+    base = {"version": 2.36, "arena_max": 2, "cpus": 3}
+    found = command._settings(request, Allocator("glibc-2.36"), Glibc)
+    assert found == [
+        Setting("", {}, base),
+        Setting("mmap_threshold=64K", {"mmap_threshold": 65536}, base | {"mmap_threshold": 65536}),
+        Setting(
+            "top_pad=0 mmap_max=0",
+            {"top_pad": 0, "mmap_max": 0},
+            base | {"top_pad": 0, "mmap_max": 0},
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("allocator", "message"),
+    [("jemalloc", "name a policy with --policy"), ("glibc-2.20", "glibc 2.20 has no model")],
+)
+def test_an_allocator_without_a_model_is_refused(allocator, message):
+    with pytest.raises(InputError) as caught:
+        policy = command._policy_for(Allocator(allocator), "")
+        command._settings(command.ValidateRequest(("t",)), Allocator(allocator), policy)
+    assert message in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path):
+    write_trace(tmp_path / "t.parquet", small_trace())
+
+    def run(*options):
+        options = ("validate", "t.parquet", "--policy", "mmap_only", "--rounds", "1", *options)
+        return subprocess.run(
+            [ALLOCSIM, *options], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    done = run("--json", "-o", "drawn", "--against", "mmap_threshold=64K")
+    assert done.returncode == 0, done.stderr
+    assert [case["setting"] for case in json.loads(done.stdout)["cases"]] == [
+        "",
+        "mmap_threshold=64K",
+    ]
+    assert sorted(path.suffix for path in (tmp_path / "drawn").iterdir()) == [
+        ".pdf",
+        ".png",
+        ".svg",
+    ]
+    done = run("--against", "mmap_treshold=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'mmap_threshold'?" in done.stderr
