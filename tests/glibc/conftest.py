@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from allocsim.errors import InputError
-from allocsim.glibc.tunables import VERSIONS
+from allocsim.glibc.versions import VERSIONS
 from allocsim.ground_truth import ReplayNotPermitted, replay
 from allocsim.ground_truth.libc_packages import libc_for
 from allocsim.trace import Op, Trace

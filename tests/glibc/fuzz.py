@@ -15,7 +15,7 @@ from random import Random
 
 from random_traces import Program, random_tunables
 
-from allocsim.glibc.tunables import VERSIONS
+from allocsim.glibc.versions import VERSIONS
 from allocsim.ground_truth.verify import Verdict, verify
 from allocsim.trace import Trace, write_trace
 from allocsim.trace.text import export_csv

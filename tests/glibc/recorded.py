@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from allocsim import resources
-from allocsim.glibc.tunables import VERSIONS
+from allocsim.glibc.versions import VERSIONS
 from allocsim.ground_truth.verify import verify
 from allocsim.trace import open_trace
 

@@ -3,7 +3,7 @@
 import pytest
 from golden import FOLDER, load
 
-from allocsim.glibc.tunables import VERSIONS
+from allocsim.glibc.versions import VERSIONS
 from allocsim.ground_truth.verify import compared, modelled
 
 

@@ -15,9 +15,11 @@ from allocsim.ground_truth.heaps import (
     model_view,
     real_view,
     report,
+    shape_of,
     structures,
 )
 from allocsim.ground_truth.held import held
+from allocsim.ground_truth.libc_packages import libc_for
 from allocsim.ground_truth.verify import modelled, verify
 from allocsim.trace import Op, Trace
 
@@ -73,18 +75,23 @@ def test_chunks_with_a_mapping_of_their_own():
 # ---- the real heap
 
 
-@pytest.mark.usefixtures("real_glibc")
 @pytest.mark.parametrize(
     ("seed", "n_threads", "tunables"),
-    [(1, 1, {}), (2, 4, {}), (3, 3, {"arena_max": 2, "mxfast": 160}), (4, 1, {"tcache_count": 0})],
+    [
+        (1, 1, {}),
+        (2, 4, {}),
+        (3, 3, {"arena_max": 2, "mxfast": 160}),
+        (4, 1, {"tcache_count": 0}),
+        (5, 2, {"tcache_max": 100_000}),
+    ],
 )
-def test_the_real_heap_is_seen_as_the_modelled_one(seed, n_threads, tunables):
+def test_the_real_heap_is_seen_as_the_modelled_one(version, seed, n_threads, tunables):
     """Where the model is equal, every chunk and every list is the same on both sides."""
     trace = Program(Random(seed), n_threads, largest_border=26).trace(1200)
-    policy = modelled(trace, tunables).driver.policy
+    policy = modelled(trace, {**tunables, "version": version}).driver.policy
     asked = [block - 16 for block in (0x7FFFF0000010, 0x10)]
-    with held(trace, tunables) as process:
-        real = real_view(process, structures(policy, n_threads), asked)
+    with held(trace, tunables, libc=libc_for(str(version))) as process:
+        real = real_view(process, shape_of(policy), structures(policy, n_threads), asked)
     model = model_view(policy, n_threads, asked)
     assert real.notes == []
     assert len(real.heaps) >= (2 if n_threads > 1 else 1)
@@ -100,7 +107,8 @@ def test_a_mapped_chunk_is_seen():
     with held(trace) as process:
         chunk = process.mappings()[-1].low  # the stack: no chunk
         mapped = [m.low for m in process.mappings() if m.high - m.low >= 1 << 20 and not m.name]
-        found = real_view(process, structures(policy, 1), [chunk, *mapped]).mapped
+        caches = structures(policy, 1)
+        found = real_view(process, shape_of(policy), caches, [chunk, *mapped]).mapped
     assert (1 << 20) + 4096 in found.values()
 
 

@@ -5,6 +5,7 @@ from allocsim.glibc.arenas import Arenas
 from allocsim.glibc.chunks import (
     FLAGS,
     HEADER_BYTES,
+    IS_MAPPED,
     N_BINS,
     NEXT,
     PREVIOUS,
@@ -15,8 +16,7 @@ from allocsim.glibc.chunks import (
 )
 from allocsim.glibc.free_chunks import N_FAST_BINS
 from allocsim.glibc.heaps import DESCRIPTION_BYTES, HEAP_BEFORE, HEAP_BYTES
-from allocsim.glibc.mapped_heap import STATE_BYTES
-from allocsim.glibc.tcache import N_CLASSES, STRUCTURE_BYTES
+from allocsim.glibc.tcache import N_CLASSES, N_LARGE_CLASSES
 from allocsim.policy import Kind
 
 FREE, USED, METADATA = int(Kind.FREE), int(Kind.USED), int(Kind.METADATA)
@@ -75,7 +75,7 @@ class Accounts(Arenas):
         while heap != 0:
             own_bytes = DESCRIPTION_BYTES
             if heap == arena.first_heap:
-                own_bytes = (DESCRIPTION_BYTES + STATE_BYTES + 15) & -16
+                own_bytes = (DESCRIPTION_BYTES + self.arena_state_bytes + 15) & -16
             self.ranges.add(heap, own_bytes + SIZE, METADATA)
             self.walk_chunks(heap + own_bytes, arena.top)
             heap = self.kernel.peek(heap + HEAP_BEFORE)
@@ -86,7 +86,7 @@ class Accounts(Arenas):
         while index < N_FAST_BINS:
             chunk = arena.fast[index]
             while chunk != 0:
-                self.walk_free_block(chunk + HEADER_BYTES, index)
+                self.walk_free_block(chunk + HEADER_BYTES)
                 chunk = self.kernel.peek(chunk + NEXT)
             index += 1
 
@@ -94,28 +94,30 @@ class Accounts(Arenas):
         cache = self.each_tcache[thread]
         if cache.structure == 0:
             return
-        self.ranges.add(cache.structure, STRUCTURE_BYTES + SIZE, METADATA)
+        self.ranges.add(cache.structure, self.cache_bytes + SIZE, METADATA)
         index = 0
-        while index < N_CLASSES:
+        while index < N_CLASSES + N_LARGE_CLASSES:
             n = cache.counts[index]
             block = cache.heads[index]
             while n > 0:
-                self.walk_free_block(block, index)
+                self.walk_free_block(block)
                 block = self.kernel.peek(block)
                 n -= 1
             index += 1
 
-    def walk_free_block(self, block, index):
+    def walk_free_block(self, block):
         """A block that looks used to its neighbours but is free."""
+        word = self.kernel.peek(block - SIZE)
+        size = self.extent(word) - SIZE if word & IS_MAPPED else word & ~FLAGS
         self.ranges.add(block - SIZE, SIZE, FREE)
-        self.ranges.add(block, (index << 4) + SMALLEST_CHUNK_BYTES - SIZE, FREE)
+        self.ranges.add(block, size - SIZE, FREE)
 
     def walk_mapped(self):
         at = 0
         while at < self.n_listed:
             chunk = self.listed[at]
             lead = self.kernel.peek(chunk)
-            size = self.kernel.peek(chunk + SIZE) & ~FLAGS
+            size = self.extent(self.kernel.peek(chunk + SIZE))
             self.ranges.add(chunk - lead, lead + HEADER_BYTES, METADATA)
             self.ranges.add(chunk + HEADER_BYTES, size - HEADER_BYTES, USED)
             at += 1

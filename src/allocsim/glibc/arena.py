@@ -10,8 +10,10 @@ from allocsim.glibc.chunks import (
     SIZE,
     SMALLEST_CHUNK_BYTES,
     UNSORTED,
+    cache_index,
     large_bin,
 )
+from allocsim.glibc.free_chunks import SMALL_HIT
 from allocsim.glibc.heaps import DONTNEED
 from allocsim.glibc.mapped_heap import MappedHeap
 
@@ -33,9 +35,26 @@ class Arena(MappedHeap):
         """A chunk of `need` bytes for a request; its block, or 0."""
         self.block_from_cache = 0
         block = self.find(need)
+        if block < 0:
+            block = self.go_on_with_cache(need, block)
         if self.policy.perturb and block != self.block_from_cache:
             self.policy.fill_allocated(block, request)
         return block
+
+    def go_on_with_cache(self, need, hit):
+        """Make the thread cache, then go on with the chunk found: the cache takes others, too.
+
+        The real library makes it in the midst of its search; compiled code cannot call itself.
+        """
+        chunk, n_sorted = self.waiting, self.n_sorted
+        self.policy.make_cache_from(self)
+        self.n_sorted = n_sorted
+        if hit == SMALL_HIT:
+            self.stash_small(need)
+        elif self.policy.cache_room(cache_index(need)) > 0:
+            self.policy.stash(chunk + HEADER_BYTES, cache_index(need))
+            return self.sort(need, True)
+        return chunk + HEADER_BYTES
 
     def grow(self, need):
         """A block in new memory from the system, or 0."""

@@ -2,10 +2,9 @@
 
 from allocsim.component import Part, Parts, PerThread, Pool, in_bounds, inline
 from allocsim.glibc.arena import Arena
-from allocsim.glibc.chunks import IN_OTHER_ARENA, SIZE
-from allocsim.glibc.heaps import DESCRIPTION_BYTES, HEAP_BYTES, Heaps
+from allocsim.glibc.chunks import IN_OTHER_ARENA, PAGE_MASK, SIZE
+from allocsim.glibc.heaps import DESCRIPTION_BYTES, HEAP_BYTES, NO_ACCESS, READ_WRITE, Heaps
 from allocsim.glibc.mapped_chunks import MappedChunks
-from allocsim.glibc.mapped_heap import STATE_BYTES
 from allocsim.glibc.tcache import KEY, NO_ARENA, ThreadCache
 
 MAX_ARENAS = 66  # one for each thread that a run may have, the main one, and one to spare
@@ -13,6 +12,7 @@ ARENAS_PER_CPU = 8
 MAIN_THREAD = 63  # the thread that creates the others where a trace has several; it runs no op
 STACK_BYTES = 0x801000  # of a thread: 8 MiB and a guard page
 STACK_FLAGS = 0x20022
+GUARD_INSTALL = 102  # advice to the kernel
 THREAD_VECTOR_BYTES = 272  # what creating a thread allocates: its table of thread-local storage
 
 
@@ -26,6 +26,7 @@ class Arenas(MappedChunks):
     tcache = PerThread(ThreadCache)
     arenas = Parts(Arena, n=MAX_ARENAS)
     heaps = Part(Heaps)
+    making_cache = 0  # a thread cache's structure is being allocated
     threaded = 0  # a second thread has been created
     n_arenas = 1
     arena_limit = 0  # 0: not known yet
@@ -47,12 +48,20 @@ class Arenas(MappedChunks):
         i = 0
         while i < n:
             if with_stacks:
-                stack = self.kernel.mmap(STACK_BYTES, 0, 0, STACK_FLAGS)
-                self.kernel.mprotect(stack + 4096, STACK_BYTES - 4096, 3)
+                self.map_stack()
             self.calloc(THREAD_VECTOR_BYTES)
             self.threaded = 1
             i += 1
         self.thread = thread
+
+    def map_stack(self):
+        """A thread's stack, its lowest page out of bounds."""
+        if self.stacks_have_guards:
+            stack = self.kernel.mmap(STACK_BYTES, READ_WRITE, 0, STACK_FLAGS)
+            self.kernel.madvise(stack, PAGE_MASK + 1, GUARD_INSTALL)
+        else:
+            stack = self.kernel.mmap(STACK_BYTES, NO_ACCESS, 0, STACK_FLAGS)
+            self.kernel.mprotect(stack + PAGE_MASK + 1, STACK_BYTES - PAGE_MASK - 1, READ_WRITE)
 
     # ---- locks
     @inline
@@ -141,7 +150,7 @@ class Arenas(MappedChunks):
 
     def new_arena(self, request):
         """Create an arena for the calling thread; its number, or NO_ARENA without memory."""
-        own_bytes = DESCRIPTION_BYTES + STATE_BYTES + 16
+        own_bytes = DESCRIPTION_BYTES + self.arena_state_bytes + 16
         heap = self.heaps.make(own_bytes + request, self.top_pad_bytes)
         if heap == 0:  # the request may be too large for any heap; then it will be mapped
             heap = self.heaps.make(own_bytes, self.top_pad_bytes)

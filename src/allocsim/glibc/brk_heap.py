@@ -98,7 +98,8 @@ class BrkHeap(FreeChunks):
 
     def free_chunk(self, chunk, size):
         """Free a chunk: to the thread cache if that takes it, else to this arena."""
-        if not self.policy.cache_freed(chunk + HEADER_BYTES, size):
+        policy = self.policy
+        if policy.only_free_fills_cache or not policy.cache_freed(chunk + HEADER_BYTES, size):
             self.release(chunk, size)
 
     def shrink_by_brk(self, pad):

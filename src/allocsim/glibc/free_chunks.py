@@ -18,6 +18,8 @@ from allocsim.glibc.chunks import (
 )
 
 N_FAST_BINS = 10
+SMALL_HIT, UNSORTED_HIT = -1, -2
+"""Instead of a block: the `waiting` chunk fits, but the thread cache is to be made first."""
 MOST_SORTED = 10_000  # chunks that one call sorts into bins
 LARGE_FREE_BYTES = 65_536  # freeing yields so much free memory in one piece: tidy up
 
@@ -36,6 +38,7 @@ class FreeChunks(Bins):
     last_remainder = 0
     own_flag = 0
     n_sorted = 0  # chunks sorted into bins by the call in progress
+    waiting = 0  # the chunk that the call in progress found before there was a thread cache
     block_from_cache = 0  # what the call in progress took out of the thread cache again
 
     # ---- serving
@@ -65,7 +68,7 @@ class FreeChunks(Bins):
 
     def search(self, need, index):
         """Sort the unsorted list, then look into the bins from `index` on and the top."""
-        block = self.sort(need)
+        block = self.sort(need, False)
         if block != 0:
             return block
         if need >= LARGE_BYTES:
@@ -99,13 +102,21 @@ class FreeChunks(Bins):
         if chunk == index:
             return 0
         self.take_last(index, chunk, need)
+        if cache_index(need) < self.policy.cache_classes and self.policy.cache_is_due():
+            self.waiting = chunk
+            return SMALL_HIT
+        self.stash_small(need)
+        return chunk + HEADER_BYTES
+
+    def stash_small(self, need):
+        """Give the thread cache what it takes of the small bin of a size."""
+        index = need >> 4
         room = self.policy.cache_room(cache_index(need))
         while room > 0 and self.heads[2 * index + 1] != index:
             spare = self.heads[2 * index + 1]
             self.take_last(index, spare, need)
             self.policy.stash(spare + HEADER_BYTES, cache_index(need))
             room -= 1
-        return chunk + HEADER_BYTES
 
     def take_last(self, index, chunk, size):
         """Take the last chunk of a list, known to be `chunk`, into use."""
@@ -120,15 +131,15 @@ class FreeChunks(Bins):
         if self.own_flag:
             self.set_size(chunk, self.size_word(chunk) | IN_OTHER_ARENA)
 
-    def sort(self, need):
+    def sort(self, need, already_cached):
         """Put unsorted chunks into their bins; a block if one fits exactly, or 0.
 
-        Fitting chunks fill the thread cache first. A small request also splits the last remainder
-        where that is all there is.
+        Fitting chunks fill the thread cache first, `already_cached` if there was one before. A
+        small request also splits the last remainder where that is all there is.
         """
         index = cache_index(need)
         room = self.policy.cache_room(index)
-        cached = False
+        cached = already_cached
         n = 0
         while n < MOST_SORTED and self.heads[2 * UNSORTED + 1] != UNSORTED:
             chunk = self.heads[2 * UNSORTED + 1]
@@ -140,6 +151,9 @@ class FreeChunks(Bins):
             self.set_next(before, UNSORTED)
             if size == need:
                 self.claim(chunk, size)
+                if self.policy.cache_is_due():
+                    self.waiting = chunk
+                    return UNSORTED_HIT
                 if room == 0:
                     return chunk + HEADER_BYTES
                 self.policy.stash(chunk + HEADER_BYTES, index)

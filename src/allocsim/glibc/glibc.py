@@ -14,7 +14,7 @@ from allocsim.glibc.chunks import (
     cache_index,
     chunk_bytes,
 )
-from allocsim.glibc.tcache import NO_ARENA, STRUCTURE_BYTES
+from allocsim.glibc.tcache import KEY, N_CLASSES, N_LARGE_CLASSES, NO_ARENA, large_class
 
 
 class Glibc(Accounts):
@@ -90,6 +90,8 @@ class Glibc(Accounts):
         """Give a freed block to the thread cache; whether it took it."""
         index = cache_index(size)
         cache = self.tcache
+        if index >= self.cache_classes and size <= self.large_cached_bytes:
+            return self.put_large(address, size)
         if index >= self.cache_classes or cache.structure == 0:
             return False
         if cache.counts[index] >= self.cache_count:
@@ -98,37 +100,119 @@ class Glibc(Accounts):
         self.put_cached(address, index)
         return True
 
-    def take_aligned(self, alignment, index):
-        """The first block of a class in the thread cache that is aligned, or 0."""
+    def take_aligned(self, alignment, size):
+        """The first block of a chunk size in the thread cache that is aligned, or 0."""
+        index = cache_index(size)
+        if index >= self.cache_classes:
+            return self.take_large(size, alignment)
         cache = self.tcache
         before = 0
-        n = cache.counts[index] if index < self.cache_classes else 0
-        block = cache.heads[index] if n > 0 else 0
+        block = cache.heads[index] if cache.counts[index] > 0 else 0
         while block != 0 and block % alignment != 0:
             before = block
             block = self.kernel.load(block)
-        if block == 0:
-            return 0
-        following = self.kernel.load(block)
-        self.kernel.store(block + SIZE, 0)
-        if before == 0:
-            cache.heads[index] = following
-        else:
-            self.kernel.store(before, following)
-        cache.counts[index] -= 1
+        if block != 0:
+            self.take_behind(index, before, block)
         return block
 
+    def caches(self, size):
+        """Whether the thread cache takes chunks of this size."""
+        return cache_index(size) < self.cache_classes or size <= self.large_cached_bytes
+
+    # ---- its classes that hold several sizes, in rising order
+    def put_large(self, address, size):
+        """Put a large block on its class's list, before others of the size; whether it took it."""
+        cache = self.tcache
+        index = large_class(size)
+        if cache.structure == 0:
+            return False
+        self.kernel.load(address + SIZE)  # the key is looked at in any case
+        if cache.counts[index] >= self.cache_count:
+            return False
+        before, at = self.find_large(index, size)
+        self.kernel.store(address + SIZE, KEY)
+        self.kernel.store(address, at)
+        self.link_cached(index, before, address)
+        cache.counts[index] += 1
+        return True
+
+    def take_large(self, size, alignment):
+        """An aligned block of exactly this chunk size, from a class that holds several; or 0."""
+        if size > self.large_cached_bytes or cache_index(size) < self.cache_classes:
+            return 0
+        index = large_class(size)
+        before, block = self.find_large(index, size)
+        while block != 0 and block % alignment != 0:
+            before = block
+            block = self.kernel.load(block)
+        if block == 0 or self.kernel.load(block - SIZE) & ~FLAGS != size:
+            return 0
+        self.take_behind(index, before, block)
+        return block
+
+    def find_large(self, index, size):
+        """The first block of a class of at least this chunk size, and the one before it, or 0."""
+        before, block = 0, self.tcache.heads[index]
+        while block != 0 and self.kernel.load(block - SIZE) & ~FLAGS < size:
+            before = block
+            block = self.kernel.load(block)
+        return before, block
+
+    def take_behind(self, index, before, block):
+        """Take a block out of a class's list, in which it stands behind `before`, or first (0)."""
+        following = self.kernel.load(block)
+        self.kernel.store(block + SIZE, 0)
+        self.link_cached(index, before, following)
+        self.tcache.counts[index] -= 1
+
+    def link_cached(self, index, before, block):
+        """Let a block of the thread cache, or a class's head if that is 0, point to another."""
+        if before == 0:
+            self.tcache.heads[index] = block
+        else:
+            self.kernel.store(before, block)
+
     def start_cache(self):
-        """Allocate the thread cache's structure in the thread's first call."""
+        """Make the thread cache in the thread's first call, whatever that is."""
+        if not self.cache_starts_late:
+            self.make_cache()
+
+    def make_cache(self):
+        """Allocate the thread cache's structure."""
         cache = self.tcache
         if cache.structure == 0 and cache.ended == 0:
-            block = self.allocate(STRUCTURE_BYTES)
-            if block != 0:
-                self.kernel.zero(block, STRUCTURE_BYTES)
-                cache.structure = block
+            self.making_cache = 1
+            block = self.allocate(self.cache_bytes)
+            self.making_cache = 0
+            self.start_cache_at(block)
+
+    def cache_is_due(self):
+        """Whether an arena that finds a fitting chunk shall have the thread cache made first."""
+        if not self.cache_starts_late or self.making_cache or self.cache_count == 0:
+            return False
+        return self.tcache.structure == 0 and self.tcache.ended == 0
+
+    def make_cache_from(self, arena):
+        """Allocate the thread cache's structure in the midst of a call to an arena.
+
+        The real library then makes a request of what is a chunk's size already.
+        """
+        self.making_cache = 1
+        block = arena.find(chunk_bytes(self.cache_bytes + SIZE))
+        self.making_cache = 0
+        self.start_cache_at(block)
+
+    def start_cache_at(self, block):
+        if block != 0:
+            self.kernel.zero(block, self.cache_bytes)
+            self.tcache.structure = block
 
     # ---- malloc and free beyond the thread cache
     def malloc_uncached(self, size):
+        if self.large_cached_bytes:
+            block = self.take_large(chunk_bytes(size), 1)
+            if block != 0:
+                return block
         self.start_cache()
         return self.allocate(size)
 
@@ -155,13 +239,22 @@ class Glibc(Accounts):
 
     def free_uncached(self, address, word):
         """Free a mapped block, one too large for the thread cache, or in a thread's first call."""
-        if word & IS_MAPPED:
+        mapped = word & IS_MAPPED != 0
+        if not mapped:
+            self.start_cache()
+        if (not mapped or self.large_cached_bytes) and self.cache_takes(address, word & ~FLAGS):
+            return
+        if mapped:
             self.adapt_thresholds(word)
             self.unmap_chunk(address - HEADER_BYTES)
-            return
-        self.start_cache()
-        if not self.cache_freed(address, word & ~FLAGS):
+        else:
             self.release(address, word)
+
+    def cache_takes(self, address, size):
+        """Give a block to the thread cache, making that if it is due; whether it took it."""
+        if self.caches(size) and self.cache_is_due():
+            self.make_cache()
+        return self.cache_freed(address, size)
 
     def release_uncached(self, address, word):
         """Free a block whose class is full in the thread cache."""
@@ -191,6 +284,10 @@ class Glibc(Accounts):
             index = cache_index(chunk_bytes(size))
             if index < self.cache_classes and self.tcache.counts[index] > 0:
                 block = self.take_cached(index)
+                self.kernel.zero(block, size)
+                return block
+            block = self.take_large(chunk_bytes(size), 1)
+            if block != 0:
                 self.kernel.zero(block, size)
                 return block
         self.start_cache()
@@ -229,7 +326,7 @@ class Glibc(Accounts):
         if self.realloc_keeps_fitting and self.fits(word, size):
             return address
         if word & IS_MAPPED:
-            return self.realloc_mapped(chunk, word & ~FLAGS, need, size)
+            return self.realloc_mapped(chunk, self.extent(word), need, size)
         self.start_cache()
         number = self.arena_of(chunk, word)
         arena = self.arenas[number]
@@ -248,7 +345,7 @@ class Glibc(Accounts):
     def fits(self, size_word, size):
         """Whether a block uses a chunk's room nearly up: but for 15 bytes, or a page if mapped."""
         if size_word & IS_MAPPED:
-            return 0 <= (size_word & ~FLAGS) - HEADER_BYTES - size <= PAGE_MASK + 1
+            return 0 <= self.extent(size_word) - HEADER_BYTES - size <= PAGE_MASK + 1
         return 0 <= (size_word & ~FLAGS) - SIZE - size < HEADER_BYTES
 
     def realloc_mapped(self, chunk, old, need, size):
@@ -269,7 +366,7 @@ class Glibc(Accounts):
         alignment = max(alignment, SMALLEST_CHUNK_BYTES)
         need = chunk_bytes(size)
         if self.cache_serves_aligned:
-            block = self.take_aligned(alignment, cache_index(need))
+            block = self.take_aligned(alignment, need)
             if block != 0:
                 return block
         number = self.own_arena(size + alignment + SMALLEST_CHUNK_BYTES)
@@ -298,7 +395,7 @@ class Glibc(Accounts):
         cache.structure = 0
         cache.ended = 1
         index = 0
-        while index < self.cache_classes:
+        while index < N_CLASSES + N_LARGE_CLASSES:
             while cache.counts[index] > 0:
                 block = self.take_cached(index)
                 self.free_uncached(block, self.kernel.load(block - SIZE))
@@ -309,7 +406,9 @@ class Glibc(Accounts):
 
     def usable_size(self, address):
         word = self.kernel.load(address - SIZE)
-        return (word & ~FLAGS) - (HEADER_BYTES if word & IS_MAPPED else SIZE)
+        if word & IS_MAPPED:
+            return self.extent(word) - HEADER_BYTES
+        return (word & ~FLAGS) - SIZE
 
     def malloc_trim(self, pad):
         """Give all whole free pages back but for `pad` bytes of the top; 1 if there were any."""

@@ -37,7 +37,7 @@ class Heaps(Component):
             return 0
         else:
             size = HEAP_BYTES
-        size = (size + PAGE_MASK) & ~PAGE_MASK
+        size = self.whole_units(size)
         heap = self.reserve()
         if heap == 0:
             return 0
@@ -49,6 +49,10 @@ class Heaps(Component):
         self.kernel.store(heap + USABLE_BYTES, size)
         self.kernel.store(heap + PAGE_SIZE, PAGE_MASK + 1)
         return heap
+
+    def whole_units(self, size):
+        """A size rounded up to what heaps grow by."""
+        return (size + self.policy.heap_unit_bytes - 1) & -self.policy.heap_unit_bytes
 
     def reserve(self):
         """Address space for a heap at a multiple of its size, or 0."""
@@ -88,7 +92,7 @@ class Heaps(Component):
     def grow(self, heap, more):
         """Let the arena use `more` bytes of a heap, rounded up to pages; whether that worked."""
         kernel = self.kernel
-        size = kernel.load(heap + USED_BYTES) + ((more + PAGE_MASK) & ~PAGE_MASK)
+        size = kernel.load(heap + USED_BYTES) + self.whole_units(more)
         if size > HEAP_BYTES:
             return False
         usable = kernel.load(heap + USABLE_BYTES)

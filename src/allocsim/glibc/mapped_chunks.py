@@ -13,7 +13,8 @@ class MappedChunks(Tunables):
     """Mapped chunks: a page-aligned mapping each.
 
     In such a chunk the word for the size of the chunk before holds the bytes from the mapping's
-    start to the chunk, which are not 0 where an alignment was asked for.
+    start to the chunk, which are not 0 where an alignment was asked for. Its own size leaves out
+    the last `unsized_bytes` of the mapping.
     """
 
     n_mapped = 0
@@ -39,6 +40,10 @@ class MappedChunks(Tunables):
     def is_mapped(self, chunk):
         return self.kernel.load(chunk + SIZE) & IS_MAPPED != 0
 
+    def extent(self, size_word):
+        """Bytes from a mapped chunk's start to its mapping's end."""
+        return (size_word & ~FLAGS) + self.unsized_bytes
+
     def map_chunk(self, need):
         """A new mapped chunk; its block, or 0."""
         length = (need + 8 + PAGE_MASK) & ~PAGE_MASK
@@ -47,14 +52,14 @@ class MappedChunks(Tunables):
             return 0
         self.advise_huge_pages(chunk, length)
         self.kernel.store(chunk, 0)
-        self.kernel.store(chunk + SIZE, length | IS_MAPPED)
+        self.kernel.store(chunk + SIZE, (length - self.unsized_bytes) | IS_MAPPED)
         self.n_mapped += 1
         self.mapped_chunk_bytes += length
         self.list_chunk(chunk)
         return chunk + HEADER_BYTES
 
     def unmap_chunk(self, chunk):
-        size = self.kernel.load(chunk + SIZE) & ~FLAGS
+        size = self.extent(self.kernel.load(chunk + SIZE))
         lead = self.kernel.load(chunk)
         self.unlist_chunk(chunk)
         self.n_mapped -= 1
@@ -77,9 +82,10 @@ class MappedChunks(Tunables):
         start = self.kernel.mremap(chunk - lead, old_length, length)
         if start < 0:
             return 0
-        self.advise_huge_pages(start, length)
-        self.kernel.store(start + lead + SIZE, (length - lead) | IS_MAPPED)
-        self.mapped_chunk_bytes += length - old_length
+        if not self.mremap_keeps_advice or old_length < self.huge_page_bytes:
+            self.advise_huge_pages(start, length)
+        self.kernel.store(start + lead + SIZE, (length - lead - self.unsized_bytes) | IS_MAPPED)
+        self.mapped_chunk_bytes += length - old_length + self.miscounted_bytes
         if start != chunk - lead:
             self.unlist_chunk(chunk)
             self.list_chunk(start + lead)
@@ -91,7 +97,7 @@ class MappedChunks(Tunables):
         if block % alignment == 0:
             return block
         lead = ((block + alignment - 1) & -alignment) - block
-        if lead < 32:
+        if lead < self.least_lead_bytes:
             lead += alignment
         size = self.kernel.load(chunk + SIZE) & ~FLAGS
         self.kernel.store(chunk + lead, self.kernel.load(chunk) + lead)

@@ -17,8 +17,6 @@ from allocsim.glibc.heaps import (
     USED_BYTES,
 )
 
-STATE_BYTES = 2200
-"""The arena's own state (list heads and counters), behind its first heap's description."""
 FENCE_BYTES = 2 * HEADER_BYTES
 
 
@@ -37,8 +35,8 @@ class MappedHeap(BrkHeap):
         self.first_heap = heap
         self.system_bytes = size
         self.store(heap + ARENA, number)
-        self.kernel.zero(heap + DESCRIPTION_BYTES, STATE_BYTES)
-        self.top = (heap + DESCRIPTION_BYTES + STATE_BYTES + 15) & -16
+        self.kernel.zero(heap + DESCRIPTION_BYTES, self.policy.arena_state_bytes)
+        self.top = (heap + DESCRIPTION_BYTES + self.policy.arena_state_bytes + 15) & -16
         self.set_size(self.top, (heap + size - self.top) | PREVIOUS_IN_USE)
 
     def grow_in_heap(self, need):
@@ -117,7 +115,7 @@ class MappedHeap(BrkHeap):
         spare = top_bytes - SMALLEST_CHUNK_BYTES - 1
         if not self.policy.should_trim(top_bytes) or spare <= pad:
             return
-        extra = (spare - pad) & ~PAGE_MASK
+        extra = (spare - pad) & -self.policy.heap_unit_bytes
         if extra > 0:
             self.policy.heaps.shrink(heap, extra)
             self.system_bytes -= extra

@@ -19,6 +19,7 @@ from allocsim.driver import Driver, driver_for
 from allocsim.errors import InputError, SimulationError
 from allocsim.glibc import Glibc
 from allocsim.glibc.environment import parameters_from_environment
+from allocsim.glibc.tunables import NOT_SET
 from allocsim.ground_truth.heaps import both_heaps, chunks_at, first_ops
 from allocsim.ground_truth.libc_packages import libc_for
 from allocsim.ground_truth.marked_calls import drive
@@ -113,7 +114,11 @@ def verify(
     InputError where the real library cannot be run.
     """
     given = dict(parameters or {})
-    tunables = {name: int(value) for name, value in given.items() if name not in NO_TUNABLES}
+    tunables = {
+        name: int(value)
+        for name, value in given.items()
+        if name not in NO_TUNABLES and value != NOT_SET
+    }
     chosen = parameters_from_environment(surroundings.get("environment") or {}) | given
     version = version_of(policy, chosen)
     libc = surroundings["libc"] = surroundings.get("libc") or libc_for(version)

@@ -7,7 +7,7 @@ import numpy as np
 
 from allocsim.glibc import Glibc
 from allocsim.glibc.chunks import HEADER_BYTES
-from allocsim.ground_truth.heaps.model import model_view, structures
+from allocsim.ground_truth.heaps.model import model_view, shape_of, structures
 from allocsim.ground_truth.heaps.real import real_view
 from allocsim.ground_truth.heaps.report import report
 from allocsim.ground_truth.held import Unreadable, held
@@ -52,7 +52,7 @@ def both_heaps(
     try:
         with held(shown, tunables, **surroundings) as process:
             caches = structures(policy, shown.n_threads)
-            real_heap = real_view(process, caches, focus)
+            real_heap = real_view(process, shape_of(policy), caches, focus)
     except Unreadable as error:
         return (f"the real heap cannot be shown: {error}",)
     return tuple(report(real_heap, modelled_heap, focus))

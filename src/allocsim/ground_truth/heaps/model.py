@@ -7,9 +7,10 @@ from allocsim.glibc import Glibc
 from allocsim.glibc.chunks import FLAGS, HEADER_BYTES, N_BINS, NEXT, SIZE, UNSORTED
 from allocsim.glibc.free_chunks import N_FAST_BINS
 from allocsim.glibc.heaps import HEAP_BEFORE, HEAP_BYTES
-from allocsim.glibc.tcache import N_CLASSES
+from allocsim.glibc.tcache import BYTES_PER_CLASS, N_CLASSES, N_LARGE_CLASSES
 from allocsim.ground_truth.heaps.view import (
     HeapView,
+    Shape,
     arena_prefix,
     bin_name,
     cache_name,
@@ -36,6 +37,16 @@ def model_view(policy: Glibc, n_threads: int, asked: Iterable[int] = ()) -> Heap
     return view
 
 
+def shape_of(policy: Glibc) -> Shape:
+    """How the library that `policy` is a model of keeps its variables."""
+    return Shape(
+        state_bytes=policy.arena_state_bytes,
+        cache_bytes=policy.cache_bytes,
+        n_classes=policy.cache_bytes // BYTES_PER_CLASS,
+        has_fast_bins=bool(policy.has_fast_bins),
+    )
+
+
 def structures(policy: Glibc, n_threads: int) -> dict[int, int]:
     """Where each thread's cache lies in the heap, for the threads that have one."""
     found = {thread: _cache(policy, thread).structure for thread in range(n_threads)}
@@ -44,7 +55,7 @@ def structures(policy: Glibc, n_threads: int) -> dict[int, int]:
 
 def _add_arena(view: HeapView, policy: Glibc, arena: Any) -> None:
     for heap in _heaps_of(policy, arena):
-        view.heaps[heap] = chunks_of_heap(policy.kernel.peek, heap)
+        view.heaps[heap] = chunks_of_heap(policy.kernel.peek, heap, shape_of(policy))
     prefix = arena_prefix(arena.first_heap)
     for number in range(UNSORTED, N_BINS - 1):
         view.add_list(prefix + bin_name(number), tuple(_members(arena, number)))
@@ -75,7 +86,7 @@ def _linked(policy: Glibc, start: int, link: int) -> Iterator[int]:
 
 def _add_cache(view: HeapView, policy: Glibc, thread: int) -> None:
     cache = _cache(policy, thread)
-    for index in range(N_CLASSES):
+    for index in range(N_CLASSES + N_LARGE_CLASSES):
         block, chunks = cache.heads[index], []
         for _ in range(cache.counts[index]):
             chunks.append(block - HEADER_BYTES)

@@ -29,11 +29,11 @@ from allocsim.glibc.heaps import (
     USABLE_BYTES,
     USED_BYTES,
 )
-from allocsim.glibc.tcache import N_CLASSES, STRUCTURE_BYTES
 from allocsim.ground_truth.heaps.view import (
     MOST_LISTED,
     TOP,
     HeapView,
+    Shape,
     Word,
     arena_prefix,
     bin_name,
@@ -44,28 +44,33 @@ from allocsim.ground_truth.heaps.view import (
 )
 from allocsim.ground_truth.held import HeldProcess, Unreadable
 
-TOP_IN_ARENA = 0x60  # where an arena keeps the address of its top; its fast bins end there
+LOCK_AND_FLAGS_BYTES = 8  # an arena starts with them; behind are fast bins if any, then the top
+FAST_BYTES = 88  # fast bins and a flag
 LARGEST_DATA_BYTES = 1 << 20  # of a library
 WORD_BYTES = 8
 
 
 def real_view(
-    process: HeldProcess, structures: Mapping[int, int], asked: Iterable[int] = ()
+    process: HeldProcess,
+    shape: Shape,
+    structures: Mapping[int, int],
+    asked: Iterable[int] = (),
 ) -> HeapView:
     """All heaps and lists of a stopped program.
 
-    structures: where the cache of each thread is expected. asked: chunks that may have a mapping of
-    their own.
+    shape: how its library keeps its variables. structures: where the cache of each thread is
+    expected. asked: chunks that may have a mapping of their own.
     """
     view = HeapView()
-    _add_main(view, process)
+    _add_main(view, process, shape)
     for heap in _arenas_heaps(process):
-        view.heaps[heap] = chunks_of_heap(process.word, heap)
+        view.heaps[heap] = chunks_of_heap(process.word, heap, shape)
         if not process.word(heap + HEAP_BEFORE):
-            top = process.word(heap + ARENA) + TOP_IN_ARENA
-            _add_lists(view, process.word, top, arena_prefix(heap))
+            top = process.word(heap + ARENA) + LOCK_AND_FLAGS_BYTES
+            top += FAST_BYTES if shape.has_fast_bins else 0
+            _add_lists(view, process.word, shape, top, arena_prefix(heap))
     for thread, structure in structures.items():
-        _add_cache(view, process.word, thread, structure)
+        _add_cache(view, process.word, shape, thread, structure)
     for chunk in asked:
         size = _mapped_size(process.word, chunk)
         if size:
@@ -73,14 +78,14 @@ def real_view(
     return view
 
 
-def _add_main(view: HeapView, process: HeldProcess) -> None:
+def _add_main(view: HeapView, process: HeldProcess, shape: Shape) -> None:
     heap = next((m for m in process.mappings() if m.name == "[heap]"), None)
     if heap is None:
         return
     chunks = view.heaps[heap.low] = tuple(chunks_between(process.word, heap.low, heap.high))
     place = _place_of_top(process, chunks[-1].address) if chunks and chunks[-1].state == TOP else 0
     if place:
-        _add_lists(view, process.word, place, arena_prefix(0))
+        _add_lists(view, process.word, shape, place, arena_prefix(0))
     else:
         view.notes.append("the real main arena's list heads were not found")
 
@@ -123,13 +128,13 @@ def _is_heap(word: Word, heap: int, end: int) -> bool:
     return own and 0 < used <= usable <= HEAP_BYTES and heap + usable <= end
 
 
-def _add_lists(view: HeapView, word: Word, place_of_top: int, prefix: str) -> None:
+def _add_lists(view: HeapView, word: Word, shape: Shape, place_of_top: int, prefix: str) -> None:
     """Bins and fast bins of the arena that keeps its top's address at `place_of_top`."""
     for number in range(UNSORTED, N_BINS - 1):
         head = place_of_top + HEADER_BYTES * (number - UNSORTED)
         chunks = _followed(word(head + NEXT), head, lambda chunk: word(chunk + NEXT))
         view.add_list(prefix + bin_name(number), chunks)
-    for index in range(N_FAST_BINS):
+    for index in range(N_FAST_BINS if shape.has_fast_bins else 0):
         first = word(place_of_top - WORD_BYTES * (N_FAST_BINS - index))
         chunks = _followed(first, 0, lambda chunk: _unscrambled(word, chunk + NEXT))
         view.add_list(prefix + fast_name(index), chunks)
@@ -151,23 +156,20 @@ def _unscrambled(word: Word, address: int) -> int:
     return word(address) ^ address >> 12
 
 
-def _add_cache(view: HeapView, word: Word, thread: int, structure: int) -> None:
-    """A thread cache: 64 counts of 2 bytes, then 64 heads of 8, in a block of the heap."""
+def _add_cache(view: HeapView, word: Word, shape: Shape, thread: int, structure: int) -> None:
+    """A thread cache: counts of 2 bytes, then heads of 8, in a block of the heap."""
     try:
         size = word(structure - WORD_BYTES) & ~FLAGS
-        counts = [word(structure + index // 4 * 8) >> index % 4 * 16 & 0xFFFF for index in _CLASSES]
-        heads = [word(structure + 2 * N_CLASSES + WORD_BYTES * index) for index in _CLASSES]
+        start = structure + 2 * shape.n_classes
+        heads = [word(start + WORD_BYTES * index) for index in range(shape.n_classes)]
     except Unreadable:
-        size, counts, heads = 0, [], []
-    if size != chunk_bytes(STRUCTURE_BYTES):
+        size, heads = 0, []
+    if size - chunk_bytes(shape.cache_bytes) not in (0, HEADER_BYTES):
         view.notes.append(f"no cache of thread {thread} in the real heap at {structure:#x}")
         return
-    for index, (count, head) in enumerate(zip(counts, heads, strict=True)):
-        blocks = _followed(head, 0, lambda block: _unscrambled(word, block))[:count]
+    for index, head in enumerate(heads):
+        blocks = _followed(head, 0, lambda block: _unscrambled(word, block))
         view.add_list(cache_name(thread, index), tuple(block - HEADER_BYTES for block in blocks))
-
-
-_CLASSES = range(N_CLASSES)
 
 
 def _mapped_size(word: Word, chunk: int) -> int:

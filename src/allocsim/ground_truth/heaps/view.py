@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from allocsim.glibc.chunks import FLAGS, LARGE_BYTES, PREVIOUS_IN_USE, SIZE, SMALLEST_CHUNK_BYTES
 from allocsim.glibc.heaps import DESCRIPTION_BYTES, HEAP_BEFORE, USED_BYTES
-from allocsim.glibc.mapped_heap import STATE_BYTES
+from allocsim.glibc.tcache import N_CLASSES
 
 Word = Callable[[int], int]
 """Reads the 8 bytes at an address."""
@@ -17,6 +17,20 @@ Word = Callable[[int], int]
 USED, FREE, TOP, FENCE = "used", "free", "top", "fence"
 MOST_LISTED = 100_000
 """Chunks of one list that are followed: a broken list may go in circles."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a version of the library keeps what it needs besides chunks.
+
+    state_bytes: of an arena's own variables. cache_bytes, n_classes: of a thread cache's structure,
+    and how many lists start in it. has_fast_bins: whether an arena has these.
+    """
+
+    state_bytes: int
+    cache_bytes: int
+    n_classes: int
+    has_fast_bins: bool
 
 
 @dataclass(frozen=True)
@@ -67,9 +81,9 @@ def chunks_between(word: Word, first: int, end: int) -> Iterator[Chunk]:
         at += size
 
 
-def chunks_of_heap(word: Word, heap: int) -> tuple[Chunk, ...]:
+def chunks_of_heap(word: Word, heap: int, shape: Shape) -> tuple[Chunk, ...]:
     """The chunks of one of the 64 MiB heaps of the arenas beside the main one."""
-    state_bytes = 0 if word(heap + HEAP_BEFORE) else STATE_BYTES
+    state_bytes = 0 if word(heap + HEAP_BEFORE) else shape.state_bytes
     first = (heap + DESCRIPTION_BYTES + state_bytes + 15) & -16
     return tuple(chunks_between(word, first, heap + word(heap + USED_BYTES)))
 
@@ -88,7 +102,9 @@ def fast_name(index: int) -> str:
 
 
 def cache_name(thread: int, index: int) -> str:
-    return f"thread {thread}'s cache of {(index << 4) + SMALLEST_CHUNK_BYTES}"
+    if index < N_CLASSES:
+        return f"thread {thread}'s cache of {(index << 4) + SMALLEST_CHUNK_BYTES}"
+    return f"thread {thread}'s cache from {LARGE_BYTES << index - N_CLASSES}"
 
 
 def arena_prefix(first_heap: int) -> str:
