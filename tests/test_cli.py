@@ -1,10 +1,14 @@
 """What all commands have in common, as users meet it."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from allocsim.kernel.costs import SHIPPED
 
 ALLOCSIM = Path(sys.executable).with_name("allocsim")
 POLICY = """
@@ -71,3 +75,20 @@ def test_settings_are_refused_before_anything_runs(allocsim, setting, message):
     policies = ("--policy", "bump.py", "--policy", "mmap_only")
     done = allocsim("simulate", "ops.parquet", *policies, "--set", setting)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+@pytest.mark.slow
+def test_the_table_and_the_json_tell_of_the_costs(allocsim, tmp_path):
+    figure = re.compile(r"(ns = ([0-9.e+]+)),")
+    text = figure.sub(r"ns = \2, low = 0, high = 1e6,", SHIPPED.read_text())
+    (tmp_path / "costs.toml").write_text(text)
+    simulate = ("simulate", "ops.parquet", "--interpreted", "--costs", "costs.toml")
+    done = allocsim(*simulate)
+    lines = done.stdout.splitlines()
+    assert lines[2].startswith("  with 95 % of certainty") and " - " in lines[2]
+    assert lines[-1].startswith("unit costs: costs.toml")
+    provenance = json.loads(allocsim(*simulate, "--json").stdout)["provenance"]
+    assert provenance["costs"]["table"] == "costs.toml"
+    assert len(provenance["cpu_interval_ns"]["cpu_ns"]) == 2
+    plain = allocsim("simulate", "ops.parquet", "--interpreted").stdout
+    assert "95 %" not in plain and "allocsim calibrate" in plain

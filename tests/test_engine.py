@@ -6,7 +6,7 @@ import pytest
 from allocsim.driver import driver_for
 from allocsim.engine import drive_columns, simulate, simulation
 from allocsim.errors import AllocsimError, InputError, SimulationError
-from allocsim.kernel import CostTable
+from allocsim.kernel import CostTable, Event
 from allocsim.policy import Kind, Policy, load_policy
 from allocsim.trace import Op, Trace
 from allocsim.workload import from_spec
@@ -49,6 +49,20 @@ def test_one_block_by_hand():
     assert totals["resident_peak_bytes"] == 3 * 4096
     assert totals["resident_end_bytes"] == totals["live_end_bytes"] == 0
     assert totals["live_peak_bytes"] == 10_000
+
+
+def test_results_say_which_costs_they_are_by_and_how_certain_they_are():
+    trace = Trace.of(op=[MALLOC, FREE], object=[0, 0], size=[10_000, 0])
+    plain = CostTable.load()
+    half, double = (tuple(ns * factor for ns in plain.unit_ns) for factor in (0.5, 2))
+    table = CostTable(plain.unit_ns, {}, half, double, name="mine.toml")
+    found = run(trace, costs=table)
+    assert found.counts[Event.MMAP] == 1
+    assert found.provenance["costs"] == {"table": "mine.toml", "hash": table.content_hash()}
+    low, high = found.provenance["cpu_interval_ns"]["cpu_ns"]
+    assert low < found.totals["cpu_ns"] < high
+    assert run(trace).provenance["costs"]["table"] == "shipped"
+    assert table.has_intervals and not plain.has_intervals
 
 
 def test_memory_is_resident_only_where_it_is_written():

@@ -53,6 +53,7 @@ def test_the_manifest_says_what_was_run_and_where_curves_turn(run, simulations, 
     results = read_results(tmp_path / "out")
     assert results.name == "tiny" and results.manifest["finished"] == 6
     assert results.manifest["units"]["threshold"] == "bytes"
+    assert results.manifest["costs"]["table"] == "shipped"
     [turn] = results.manifest["turns"]
     assert (turn["cpu"]["shape"], turn["memory"]["shape"]) == ("falls", "rises")
     stored = results.stored(results.rows[0])
@@ -171,7 +172,8 @@ def test_exhausted_memory_and_unmeasured_costs_are_told(run, console, made_up, m
 
     monkeypatch.setattr(perform, "simulate", simulate)
     run()
-    assert "CPU times are by the shipped cost table" in console.text()
+    assert "unit costs: shipped" in console.text()
+    assert "not this machine's: see allocsim calibrate" in console.text()
     assert "some requests failed, in steady under bump\n" in console.text()
 
 
@@ -269,7 +271,7 @@ def test_ctrl_c_ends_all_workers_promptly(command, tmp_path, to_all):
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_leaves_no_workers_and_resumes(command, tmp_path):
+def test_a_killed_sweep_leaves_no_workers_and_resumes(command, tmp_path, monkeypatch):
     process = command(SLOW_FROM_10)
     wait_for(lambda: len(finished(tmp_path)) == 2)
     os.kill(process.pid, signal.SIGKILL)
@@ -278,11 +280,9 @@ def test_a_killed_sweep_leaves_no_workers_and_resumes(command, tmp_path):
     before = {f.name: f.stat().st_mtime_ns for f in finished(tmp_path)}
     # The policy's source is part of the key, so the clock is what makes it fast now.
     (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep = lambda seconds: None\n")
-    os.environ["PYTHONPATH"] = str(tmp_path)
-    try:
-        text, _ = command(SLOW_FROM_10).communicate(timeout=240)
-    finally:
-        del os.environ["PYTHONPATH"]
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    text, _ = command(SLOW_FROM_10).communicate(timeout=240)
     assert "4 runs to make, 2 kept from before" in text
     after = {f.name: f.stat().st_mtime_ns for f in finished(tmp_path)}
     assert len(after) == 6 and before.items() <= after.items()

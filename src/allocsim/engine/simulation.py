@@ -32,7 +32,8 @@ class Result:
     """What a run gave: see `metrics.totals`, `metrics.SAMPLE_COLUMNS`, `metrics.WALK_COLUMNS`,
     and `metrics.THREAD_COLUMNS`, with a row for each simulated thread.
 
-    counts: how often each `Event` happened; cost = counts x unit costs.
+    counts: how often each `Event` happened; cost = counts x unit costs. provenance: what ran, how,
+    which cost table, and the 95 % intervals of the CPU times that follow from the table's.
     """
 
     totals: dict[str, float | int]
@@ -93,7 +94,7 @@ def simulate(
         schedule=Schedule(source.n_ops, samples, walks),
     )
     execute(run, cpus_of(driver, options, source.n_threads))
-    return _result(run, policy)
+    return _result(run, policy, costs or CostTable.load())
 
 
 def _start_threads(driver: Driver, source: TraceSource, layout: Layout | None) -> None:
@@ -180,7 +181,7 @@ def _table(rows: list[tuple], names: tuple[str, ...]) -> dict[str, np.ndarray]:
     return {name: columns[:, i].copy() for i, name in enumerate(names)}
 
 
-def _result(run: Run, policy: type[Policy]) -> Result:
+def _result(run: Run, policy: type[Policy], costs: CostTable) -> Result:
     samples = _table(run.samples, metrics.SAMPLE_COLUMNS)
     walks = _table(run.walks, metrics.WALK_COLUMNS)
     ledger = _ledger(run.driver)
@@ -195,6 +196,8 @@ def _result(run: Run, policy: type[Policy]) -> Result:
             "policy": policy.__name__,
             "compiled": run.compiled,
             "crossings": run.crossings,
+            "costs": costs.identity(),
+            "cpu_interval_ns": metrics.cpu_interval_ns(ledger["counts"], costs),
         },
         driver=run.driver,
     )

@@ -18,6 +18,7 @@ from allocsim.experiment.store import RunStore
 from allocsim.experiment.summary import settings_of, turns_of
 from allocsim.experiment.sweep import Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
+from allocsim.kernel import CostTable
 
 
 def run_command(
@@ -65,8 +66,8 @@ def _conclude(experiment: Experiment, outcome: Outcome, store: RunStore, console
 def _warnings(experiment: Experiment, rows: list[dict[str, Any]]) -> list[str]:
     """What a reader of the table must know."""
     lines = []
-    if rows and experiment.costs is None:
-        lines.append("CPU times are by the shipped cost table, not measured on this machine")
+    if rows:
+        lines.append(CostTable.load(experiment.costs).origin())
     refused = {
         f"{row['workload']} under {row['label']}" for row in rows if row.get("failed_requests")
     }

@@ -17,6 +17,7 @@ from allocsim.experiment.runner import Outcome
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import FORMAT, StoredRun, StoreError
 from allocsim.experiment.sweep import Run
+from allocsim.kernel import CostTable
 
 _LIBRARIES = ("allocsim", "numpy", "numba", "scipy", "pyarrow", "simpy")
 
@@ -79,6 +80,7 @@ def _manifest(
         "workloads": {w.name: w.spec.model_dump(mode="json") for w in experiment.workloads},
         "labels": [policy.label for policy in experiment.policies],
         "units": parameter_units(experiment),
+        "costs": CostTable.load(experiment.costs).identity(),
         "turns": turns,
         "finished": len(outcome.stored),
         "failed": [

@@ -188,13 +188,23 @@ def _table_of(request: Request, results: list[Result]) -> list[str]:
     rows = _rows(results[0])
     columns += [[show(result.totals[key]) for result in results] for _, key, show in rows]
     labels = [f"{request.workload}, {results[0].totals['ops']:,} ops", *(row[0] for row in rows)]
+    costs = CostTable.load(request.costs)
+    if costs.has_intervals:
+        labels.insert(2, "  with 95 % of certainty")
+        columns.insert(2, [_interval_cell(result) for result in results])
     width = max(map(len, labels))
     cells = max(len(cell) for row in columns for cell in row) + 2
     lines = [
         label.ljust(width) + "".join(cell.rjust(cells) for cell in row)
         for label, row in zip(labels, columns, strict=True)
     ]
-    return [*lines, CostTable.load(request.costs).origin()]
+    return [*lines, costs.origin()]
+
+
+def _interval_cell(result: Result) -> str:
+    """The interval of the CPU time that the unit costs' intervals give."""
+    low, high = result.provenance["cpu_interval_ns"]["cpu_ns"]
+    return f"{show_ns(low)} - {show_ns(high)}"
 
 
 def _json_ready(value: Any) -> Any:

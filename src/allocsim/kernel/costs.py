@@ -92,6 +92,11 @@ class CostTable:
         """Whether this is the table that stands in where nobody calibrated."""
         return self.name == "shipped"
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether the table says how certain its figures are."""
+        return any(low < high for low, high in zip(self.low_ns, self.high_ns, strict=True))
+
     def content_hash(self) -> str:
         """A hash of all figures: two tables with the same hash give the same results."""
         figures = (self.unit_ps, self.low_ns, self.high_ns)
