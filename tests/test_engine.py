@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from allocsim import metrics
 from allocsim.driver import driver_for
 from allocsim.engine import drive_columns, simulate, simulation
 from allocsim.errors import AllocsimError, InputError, SimulationError
@@ -225,3 +226,18 @@ def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
     assert len(warned) == 1
     with pytest.raises(AllocsimError, match="cannot be compiled"):
         run(trace, Clumsy, mode="compiled")
+
+
+def test_what_is_summed_while_walking_is_what_the_list_of_ranges_gives():
+    """Used bytes and metadata are not listed in a run; what is replaced moves between sums."""
+    result = run(from_spec(CHURN, seed=3), load_policy("glibc"), samples=1, walks=1)
+    driver = result.driver
+    n, ranges = driver.walk(), driver.policy.ranges
+    listed = metrics.heap_state(
+        np.frombuffer(ranges.address, np.int64, n),
+        np.frombuffer(ranges.size_bytes, np.int64, n),
+        np.frombuffer(ranges.kind, np.uint8, n),
+    )
+    assert driver.policy.tcache.structure != 0  # some blocks look used but are free
+    assert listed == {name: result.walks[name][-1] for name in listed}
+    assert listed["used_bytes"] > listed["metadata_bytes"] > 0

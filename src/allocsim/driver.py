@@ -269,7 +269,7 @@ class Driver(RunAhead):
 
     def walk(self):
         """Have the policy report its heap; returns the number of ranges."""
-        self.policy.ranges.n = 0
+        self.policy.ranges.start()
         self.policy.walk()
         return self.policy.ranges.n
 

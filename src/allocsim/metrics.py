@@ -119,17 +119,26 @@ def ranges_in_order(
     return address[keep], size_bytes[keep], kind[keep]
 
 
-def heap_state(address: np.ndarray, size_bytes: np.ndarray, kind: np.ndarray) -> dict[str, int]:
-    """Bytes by kind, and the holes, of one walk (in any order, see `ranges_in_order`)."""
+def heap_state(
+    address: np.ndarray,
+    size_bytes: np.ndarray,
+    kind: np.ndarray,
+    used_bytes: int = 0,
+    metadata_bytes: int = 0,
+) -> dict[str, int]:
+    """Bytes by kind, and the holes, of one walk (in any order, see `ranges_in_order`).
+
+    used_bytes, metadata_bytes: what is not among the ranges, since it was summed already.
+    """
     address, size_bytes, kind = ranges_in_order(address, size_bytes, kind)
     holes = hole_sizes(address, size_bytes, kind)
     return {
-        "used_bytes": int(size_bytes[kind == Kind.USED].sum()),
+        "used_bytes": used_bytes + int(size_bytes[kind == Kind.USED].sum()),
         "free_bytes": int(holes.sum()),
         "largest_hole_bytes": int(holes.max(initial=0)),
         "holes": len(holes),
         "top_bytes": int(size_bytes[(kind == Kind.FREE) | (kind == Kind.TOP)].sum() - holes.sum()),
-        "metadata_bytes": int(size_bytes[kind == Kind.METADATA].sum()),
+        "metadata_bytes": metadata_bytes + int(size_bytes[kind == Kind.METADATA].sum()),
     }
 
 

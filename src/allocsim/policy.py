@@ -31,24 +31,49 @@ class Kind(IntEnum):
     TOP = 3  # free memory at the growing end of a heap: no hole, for nothing live lies beyond it
 
 
+USED, METADATA = int(Kind.USED), int(Kind.METADATA)
+
+
 class Ranges(Component):
     """What `walk()` reports: ranges of the heap by address, size in bytes and kind.
 
-    A later report of the same address replaces an earlier one.
+    With `summing`, what is used and metadata is only summed, by kind, and nothing but free ranges
+    is listed: a heap has few of them beside its blocks.
     """
 
     address = Pool("i8", 1 << 28)
     size_bytes = Pool("i8", 1 << 28)
     kind = Pool("u1", 1 << 28)
     n = 0
+    summing = 0
+    used_bytes = 0
+    metadata_bytes = 0
+
+    def start(self):
+        """Forget what was reported."""
+        self.n = 0
+        self.used_bytes = 0
+        self.metadata_bytes = 0
 
     def add(self, address, size_bytes, kind):
-        """Report one range."""
-        if size_bytes > 0:
+        """Report one range; no byte belongs to two."""
+        if self.summing and kind == USED:
+            self.used_bytes += size_bytes
+        elif self.summing and kind == METADATA:
+            self.metadata_bytes += size_bytes
+        elif size_bytes > 0:
             self.address[self.n] = address
             self.size_bytes[self.n] = size_bytes
             self.kind[self.n] = kind
             self.n += 1
+
+    def replace(self, address, size_bytes, kind, before):
+        """Report a range again that was reported as of kind `before`: this one counts."""
+        if self.summing and before == USED:
+            self.used_bytes -= size_bytes
+        elif self.summing and before == METADATA:
+            self.metadata_bytes -= size_bytes
+        self.add(address, size_bytes, kind)
 
 
 class Policy(Component):

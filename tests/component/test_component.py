@@ -126,7 +126,8 @@ def state(component: Component) -> list:
             own += list(getattr(component, name))
         elif isinstance(declaration, Pool):
             own += list(getattr(component, name)[:64])
-    return own + [value for part in component._parts for value in state(part)]
+    parts = (*component._parts, *component._sets)
+    return own + [value for part in parts for value in state(part)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -149,6 +150,24 @@ def test_a_run_may_start_interpreted_and_go_on_compiled():
     plain.run("play", which, by)
     mixed.run("play", which[9:], by[9:], compiled=True)
     assert state(mixed) == state(plain)
+
+
+def test_scalars_of_many_parts_stay_with_compiled_code_until_they_are_settled():
+    """In turns with the other kind of run, which settles by itself, nothing is lost."""
+    which, by = np.array([0, 2, 3, 2, 3]), np.array([1, 8, 3, 9, 7])
+    reference, tree = Tree(), Tree()
+    for _ in range(3):
+        reference.run("play", which, by)
+        tree.run("play", which, by, compiled=True, settle=False)
+    assert tree.one.total == reference.one.total
+    assert tree.many[2].total == 0 != reference.many[2].total
+    tree.settle()
+    assert state(tree) == state(reference)
+    tree.run("play", which, by, compiled=True, settle=False)
+    for one, mode in ((reference, False), (tree, False), (tree, True), (reference, True)):
+        one.run("play", which, by, compiled=mode)
+    reference.run("play", which, by)
+    assert state(tree) == state(reference)
 
 
 @BOTH

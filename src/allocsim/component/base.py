@@ -79,6 +79,7 @@ class Component:
         self._backing: list[mmap.mmap] = []
         self._scalars: list[str] = []
         self._parts: list[Component] = []
+        self._sets: list[Component] = []  # of Parts and PerThread: many of a kind
         for name, declaration in cls._fields.items():
             self._place(name, declaration, values)
         if values:
@@ -118,8 +119,8 @@ class Component:
             declaration.cls(_record=self._record[stored][:, i], _up=self, **given)
             for i in range(declaration.n)
         ]
-        self._parts += parts
         single = not isinstance(declaration, (Parts, PerThread))
+        (self._parts if single else self._sets).extend(parts)
         setattr(self, stored, parts[0] if single else parts)
 
     def _wire(self) -> None:
@@ -129,7 +130,7 @@ class Component:
                 target = self._find(name, declaration)
                 setattr(self, name, target)
                 self._record[f"at_{name}"] = target._record.ctypes.data
-        for part in self._parts:
+        for part in (*self._parts, *self._sets):
             part._wire()
             part._up = None  # no cycles: memory goes back to the host when the root is dropped
 
@@ -144,7 +145,7 @@ class Component:
         return getattr(owner, ref.name) if ref.name else owner
 
     def _start(self) -> None:
-        for part in self._parts:
+        for part in (*self._parts, *self._sets):
             part._start()
         if hasattr(self, "setup"):
             self.setup()
@@ -195,12 +196,16 @@ class Component:
         return np.dtype(layout or [("nothing", "i8")], align=True)
 
     # ---- running
-    def run(self, method: str, *arguments: Any, compiled: bool = False) -> Any:
+    def run(self, method: str, *arguments: Any, compiled: bool = False, settle: bool = True) -> Any:
         """`self.method(*arguments)`, either way; arguments are integers and NumPy arrays.
 
         Compiled, it raises `allocsim.component.NotCompilable` if the tree cannot be compiled.
+        Without `settle` the scalars of parts that there are many of (arenas, what each thread has)
+        stay with the compiled code, which saves copying them around every call: Python's
+        attributes are stale until `settle()`.
         """
         if not compiled:
+            self.settle()
             views = [a.data if isinstance(a, np.ndarray) else a for a in arguments]
             return getattr(self, method)(*views)
         from allocsim.component.compiler import entry
@@ -210,7 +215,12 @@ class Component:
         try:
             return call(self._record.ctypes.data, *arguments)
         finally:
-            self._mirror.pull()
+            self._mirror.pull(settle)
+
+    def settle(self) -> None:
+        """Have all scalars in Python's attributes, after runs that left some behind."""
+        if "_mirror" in vars(self):
+            self._mirror.settle()
 
     @cached_property
     def _mirror(self) -> Scalars:

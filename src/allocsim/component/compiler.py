@@ -63,6 +63,7 @@ class NotCompilable(AllocsimError):
 
 _record_types: dict[tuple[type, ...], Any] = {}
 _entries: dict[tuple, Callable] = {}
+_calls: dict[tuple, Callable] = {}  # the entries by what `entry` was asked for
 _refused: dict[type, NotCompilable] = {}
 _jitable: set[Callable] = set(native.NATIVE)
 
@@ -237,6 +238,20 @@ def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Call
     """
     if cls in _refused:
         raise _refused[cls]
+    kinds = (cls, method, *map(_kind_of, arguments))
+    if kinds not in _calls:
+        _calls[kinds] = _made_entry(cls, method, arguments)
+    return _calls[kinds]
+
+
+def _kind_of(argument: Any) -> Any:
+    """What numba's type of an argument depends on: numba takes long to tell."""
+    if isinstance(argument, np.ndarray):
+        return argument.dtype, argument.ndim, argument.flags.num
+    return type(argument)
+
+
+def _made_entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Callable:
     signature = (types.int64, *map(numba.typeof, arguments))
     if (cls, method, signature) not in _entries:
         module = _entry_module(cls, method, len(arguments))

@@ -4,38 +4,60 @@ A tree may have thousands of them (one set for each of 129 arenas), and every co
 them in the record and back in Python's attributes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+Place = tuple[dict, str, int]
+"""A component's attributes, a name among them, and where in the record its value belongs."""
 
 
 class Scalars:
     """Knows where each scalar of the tree below `root` lies.
 
-    places: the attributes of a component and a name in it; words: the record as an array of 8-byte
-    numbers of one kind; index: where in it each place's value belongs.
+    `far` are the scalars in parts that there are many of, `near` all others. While far ones are
+    `away`, the record has them and Python's attributes are stale.
     """
 
     def __init__(self, root: Any) -> None:
-        self._groups = [_Group(root, kind) for kind in ("i8", "f8")]
+        self.near = [_Group(root, kind, _near_places) for kind in ("i8", "f8")]
+        self.far = [_Group(root, kind, _far_places) for kind in ("i8", "f8")]
+        self.away = False
 
     def push(self) -> None:
-        """Copy all scalars from Python's attributes into the record."""
-        for group in self._groups:
+        """Copy all scalars that are not away from Python's attributes into the record."""
+        for group in self.near if self.away else self.near + self.far:
             group.push()
 
-    def pull(self) -> None:
-        """Copy the scalars that changed since `push` from the record back into the attributes."""
-        for group in self._groups:
+    def pull(self, settle: bool = True) -> None:
+        """Copy the scalars that changed since `push` from the record back into the attributes.
+
+        Without `settle` those of parts that there are many of stay away.
+        """
+        self.away = True
+        for group in self.near:
             group.pull()
+        if settle:
+            self.settle()
+
+    def settle(self) -> None:
+        """Have all scalars in Python's attributes."""
+        if self.away:
+            for group in self.far:
+                group.pull()
+            self.away = False
 
 
 class _Group:
-    """All scalars of one type."""
+    """All scalars of one type and distance.
 
-    def __init__(self, root: Any, kind: str) -> None:
-        places = list(_places(root, root._record.ctypes.data, np.dtype(kind)))
+    places: the attributes of a component and a name in it; words: the record as an array of 8-byte
+    numbers of that type; index: where in it each place's value belongs.
+    """
+
+    def __init__(self, root: Any, kind: str, all_places: Callable[..., Iterator[Place]]) -> None:
+        places = list(all_places(root, root._record.ctypes.data, np.dtype(kind)))
         self.places = [(attributes, name) for attributes, name, _ in places]
         self.index = np.array([offset // 8 for _, _, offset in places], np.intp)
         self.words = root._record.view(kind)
@@ -53,13 +75,27 @@ class _Group:
             attributes[name] = now[i].item()
 
 
-def _places(component: Any, start: int, kind: np.dtype) -> Iterator[tuple[dict, str, int]]:
-    """Attributes, name and offset from `start` of every scalar of one type in the tree."""
+def _own_places(component: Any, start: int, kind: np.dtype) -> Iterator[Place]:
+    """Attributes, name and offset from `start` of a component's own scalars of one type."""
     base = component._record.ctypes.data - start
     fields = component._record.dtype.fields
     for name in component._scalars:
         dtype, offset, *_ = fields[name]
         if dtype == kind:
             yield vars(component), name, base + offset
+
+
+def _near_places(component: Any, start: int, kind: np.dtype) -> Iterator[Place]:
+    """Those of the component and of all its parts that there is one of."""
+    yield from _own_places(component, start, kind)
     for part in component._parts:
-        yield from _places(part, start, kind)
+        yield from _near_places(part, start, kind)
+
+
+def _far_places(component: Any, start: int, kind: np.dtype) -> Iterator[Place]:
+    """Those of all other parts."""
+    for part in component._parts:
+        yield from _far_places(part, start, kind)
+    for part in component._sets:
+        yield from _near_places(part, start, kind)
+        yield from _far_places(part, start, kind)

@@ -59,7 +59,7 @@ class Run:
         addresses, faults = batch.reports(self.on_ops is not None)
         arguments = (*batch.columns, addresses, faults, start, stop)
         try:
-            self.driver.run("drive", *arguments, compiled=self.compiled)
+            self.driver.run("drive", *arguments, compiled=self.compiled, settle=False)
         except Exception as error:
             row = min(start + self.driver.n_ops - first_op, stop - 1)
             raise explained(error, self.driver, Op(int(batch.trace.op[row]))) from error
@@ -94,12 +94,16 @@ class Run:
             self.progress(driver.n_ops, self.source.n_ops or driver.n_ops)
 
     def _walk(self) -> dict[str, int]:
-        n = self.driver.run("walk", compiled=self.compiled)
         ranges = self.driver.policy.ranges
+        ranges.summing = 1
+        n = self.driver.run("walk", compiled=self.compiled, settle=False)
+        ranges.summing = 0
         return metrics.heap_state(
             np.frombuffer(ranges.address, np.int64, n),
             np.frombuffer(ranges.size_bytes, np.int64, n),
             np.frombuffer(ranges.kind, np.uint8, n),
+            ranges.used_bytes,
+            ranges.metadata_bytes,
         )
 
 

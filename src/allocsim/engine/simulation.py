@@ -93,7 +93,10 @@ def simulate(
         on_syscalls=on_syscalls,
         schedule=Schedule(source.n_ops, samples, walks),
     )
-    execute(run, cpus_of(driver, options, source.n_threads))
+    try:
+        execute(run, cpus_of(driver, options, source.n_threads))
+    finally:
+        driver.settle()
     return _result(run, policy, costs or CostTable.load())
 
 

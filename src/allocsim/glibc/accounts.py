@@ -94,7 +94,7 @@ class Accounts(Arenas):
         cache = self.each_tcache[thread]
         if cache.structure == 0:
             return
-        self.ranges.add(cache.structure, self.cache_bytes + SIZE, METADATA)
+        self.ranges.replace(cache.structure, self.cache_bytes + SIZE, METADATA, USED)
         index = 0
         while index < N_CLASSES + N_LARGE_CLASSES:
             n = cache.counts[index]
@@ -109,8 +109,8 @@ class Accounts(Arenas):
         """A block that looks used to its neighbours but is free."""
         word = self.kernel.peek(block - SIZE)
         size = self.extent(word) - SIZE if word & IS_MAPPED else word & ~FLAGS
-        self.ranges.add(block - SIZE, SIZE, FREE)
-        self.ranges.add(block, size - SIZE, FREE)
+        self.ranges.replace(block - SIZE, SIZE, FREE, METADATA)
+        self.ranges.replace(block, size - SIZE, FREE, USED)
 
     def walk_mapped(self):
         at = 0
@@ -118,7 +118,8 @@ class Accounts(Arenas):
             chunk = self.listed[at]
             lead = self.kernel.peek(chunk)
             size = self.extent(self.kernel.peek(chunk + SIZE))
-            self.ranges.add(chunk - lead, lead + HEADER_BYTES, METADATA)
+            self.ranges.add(chunk - lead, lead + SIZE, METADATA)
+            self.ranges.add(chunk + SIZE, SIZE, METADATA)
             self.ranges.add(chunk + HEADER_BYTES, size - HEADER_BYTES, USED)
             at += 1
 

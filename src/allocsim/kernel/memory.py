@@ -213,6 +213,7 @@ class Memory(Component):
         mask = ((1 << (width * 8)) - 1) << bits
         self.words[at >> 3] = wrap((self.words[at >> 3] & ~mask) | ((value << bits) & mask))
 
+    @inline
     def peek(self, address):
         """The 8-byte word at `address`, without fault, cost or check of residency."""
         return self.words[self.offset(address) >> 3]
