@@ -20,8 +20,8 @@ class Loop:
     """A function over arrays that returns a row number; one source, run in two ways.
 
     It starts as plain Python, on memory views: their elements are Python integers, several times
-    faster than numpy's. After some thousands of ops, from the start with `at_once`, or where another
-    loop has compiled it before, it runs compiled by numba, on the arrays.
+    faster than numpy's. After some thousands of ops, from the start with `at_once`, or where
+    another loop has compiled it before, it runs compiled by numba, on the arrays.
     """
 
     def __init__(self, function: Callable[..., int], at_once: bool = False) -> None:
