@@ -440,6 +440,9 @@ def measure_command(
     cpus: Cpus = None,
     costs: Costs = None,
     rounds: Rounds = 15,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Draw time and memory into this folder.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
@@ -463,7 +466,12 @@ def measure_command(
         rounds=rounds,
         seed=seed,
     )
-    measure_command(request, json_output)
+    columns = measure_command(request, json_output)
+    if output is not None:
+        from allocsim.figures.measurement import draw_measurement_files
+
+        for path in draw_measurement_files(workload, columns, output):
+            print(path, file=sys.stderr)
 
 
 @app.command("validate")

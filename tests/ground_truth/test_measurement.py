@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from allocsim.cbuild import build
+from allocsim.engine import simulate
 from allocsim.errors import InputError
+from allocsim.figures.measurement import draw_measurement
+from allocsim.glibc import Glibc
 from allocsim.ground_truth import Timing, packed, replay
 from allocsim.ground_truth.measurement import Band, find_allocator, measure, timing
 from allocsim.ground_truth.measurement import allocators as known
 from allocsim.ground_truth.measurement.counts import count
-from allocsim.ground_truth.measurement.table import Column, table_of
+from allocsim.ground_truth.measurement.table import Column, show_band, table_of
 from allocsim.ground_truth.measurement.timing import Case, time_cases
 from allocsim.trace import Op, Trace, write_trace
 
@@ -93,7 +96,7 @@ def test_counts_are_those_of_the_replay(churn: MakeChurn) -> None:
     trace = churn(3000)
     truth = replay(trace, {"mmap_threshold": 8192})
     with packed(trace) as stream:
-        counts = count(Case(stream, {"mmap_threshold": 8192}), samples=30)
+        counts = count(Case(stream, {"mmap_threshold": 8192}), {}, samples=30)
     assert counts.totals["syscalls"] == len(truth.syscalls)
     assert counts.totals["munmap_calls"] == (truth.syscalls.name == "munmap").sum() > 0
     assert counts.totals["minor_faults"] == truth.minor_faults.sum()
@@ -111,9 +114,23 @@ def test_memory_over_time_is_what_the_ops_make_it() -> None:
         op=[Op.MALLOC] * 2 + [Op.FREE] * 2, object=[0, 1, 0, 1], size=[size] * 2 + [0] * 2
     )
     with packed(trace) as stream:
-        samples = count(Case(stream, {"mmap_threshold": 0}), samples=4).samples
+        samples = count(Case(stream, {"mmap_threshold": 0}), {}, samples=4).samples
     pages = samples["resident_bytes"] // 4096
     assert np.diff(pages).tolist() == [100, -100, -100]
+
+
+def test_the_programs_own_calls_count_as_the_simulation_counts_them() -> None:
+    trace = Trace.of(
+        op=[Op.MMAP, Op.MALLOC, Op.MADVISE, Op.MUNMAP],
+        object=[0, 1, 0, 0],
+        size=[8192, 1 << 20, 4096, 8192],
+        arg=[3, 0, 4, 0],
+    )
+    [found] = measure(trace, [find_allocator("glibc")], rounds=1)
+    simulated = simulate(trace, Glibc, mode="interpreted").totals
+    assert found.counts.totals["mmap_calls"] == 2
+    for name in ("syscalls", "brk_calls", "mmap_calls", "munmap_calls", "madvise_calls"):
+        assert found.counts.totals[name] == simulated[name], name
 
 
 # ---- rounds
@@ -197,6 +214,29 @@ def test_the_table_is_aligned_and_has_all_columns() -> None:
     assert lines[1].endswith("1 ms ±10%  1 ms ±10%")
     assert len({len(line) for line in lines}) == 1
     assert lines[2].split() == ["system", "calls", "1,234", "1,234"]
+
+
+def test_what_the_loop_hides_is_said_to_be_below_noise() -> None:
+    assert show_band(Band(0, 0, 5)) == "below noise"
+
+
+def test_the_figure_shows_real_ones_filled_and_simulated_ones_hollow() -> None:
+    totals = {"resident_peak_bytes": 3 << 20}
+    samples = {"op": np.array([1, 2, 3]), "resident_bytes": np.array([1, 2, 3]) << 20}
+    cpu = {"fill": Band(2e6, 1e6, 4e6)}
+    columns = [
+        Column("real", cpu, {}, totals, samples),
+        Column("made up", cpu, {}, totals, samples, simulated=True),
+    ]
+    figure = draw_measurement("t", columns)
+    figure.draw_without_rendering()
+    tradeoff, memory = figure.axes
+    points = [bars.lines[0] for bars in tradeoff.containers]
+    assert [point.get_markerfacecolor() == "white" for point in points] == [False, True]
+    assert points[0].get_xdata().tolist() == [2]
+    assert [line.get_linestyle() for line in memory.lines] == ["-", "--"]
+    legend = figure.legends[0].get_window_extent()
+    assert not any(axes.get_window_extent().overlaps(legend) for axes in figure.axes)
 
 
 @pytest.mark.slow

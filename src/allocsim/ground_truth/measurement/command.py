@@ -41,8 +41,8 @@ class MeasureRequest:
     seed: int = 0
 
 
-def measure_command(request: MeasureRequest, as_json: bool) -> None:
-    """Measure and print: a table, or all figures as JSON."""
+def measure_command(request: MeasureRequest, as_json: bool) -> list[Column]:
+    """Measure and print: a table, or all figures as JSON; returns the table's columns."""
     allocators = [find_allocator(name) for name in request.allocators]
     policies = [load_policy(name) for name in request.policies]
     costs = CostTable.load(request.costs)
@@ -53,10 +53,16 @@ def measure_command(request: MeasureRequest, as_json: bool) -> None:
         predict(source, policy, chosen, costs, WRITES)
         for policy, chosen in zip(policies, parameters, strict=True)
     ]
+    columns = [found.column() for found in measured]
+    columns += [
+        predicted_column(policy.__name__, found)
+        for policy, found in zip(policies, predicted, strict=True)
+    ]
     if as_json:
         print(json.dumps(_as_json(request, measured, policies, predicted, costs), indent=2))
     else:
-        print("\n".join(_lines(request, measured, policies, predicted, costs)))
+        print("\n".join(_lines(request, columns, costs)))
+    return columns
 
 
 def measured_with_bar(
@@ -89,24 +95,12 @@ def tunables_of(settings: Settings) -> dict[str, int]:
     return {name: int(value) for name, value in pairs.items()}
 
 
-def _lines(
-    request: MeasureRequest,
-    measured: Sequence[Measured],
-    policies: Sequence[type[Policy]],
-    predicted: Sequence[Prediction],
-    costs: CostTable,
-) -> list[str]:
-    columns = [found.column() for found in measured]
-    columns += [
-        predicted_column(policy.__name__, found)
-        for policy, found in zip(policies, predicted, strict=True)
-    ]
+def _lines(request: MeasureRequest, columns: Sequence[Column], costs: CostTable) -> list[str]:
     title = f"{request.workload}, {columns[0].totals['ops']:,} ops"
-    notes = [
-        f"median of {request.rounds} rounds (10th to 90th percentile); memory beyond the start"
-    ]
-    if predicted:
-        notes.append("simulated: figure (95 % interval of the unit costs)")
+    notes = [f"times: median of {request.rounds} rounds, ± half of what lies between the 10th and"]
+    notes.append("the 90th percentile; memory: what came on top of the program before the first op")
+    if any(column.simulated for column in columns):
+        notes.append("simulated times: ± half of the 95 % interval of the unit costs")
         notes.append(costs.origin())
     return [*table_of(title, columns), *notes]
 
@@ -114,7 +108,9 @@ def _lines(
 def predicted_column(name: str, found: Prediction) -> Column:
     """A simulated policy's figures for a table."""
     wall = {kind: Band(value, value, value) for kind, value in found.wall_ns.items()}
-    return Column(f"{name} (simulated)", found.cpu_ns, wall, found.totals)
+    return Column(
+        f"{name} (simulated)", found.cpu_ns, wall, found.totals, found.samples, simulated=True
+    )
 
 
 def _as_json(

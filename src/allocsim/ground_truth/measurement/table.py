@@ -1,7 +1,9 @@
 """Measured and predicted columns side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.ground_truth.measurement.timing import Band
@@ -13,17 +15,24 @@ CPU_LABELS: dict[Writes, str] = {
     "written": "  a byte of every page written",
     "none": "  nothing written: allocator and kernel",
 }
+BELOW_NOISE = "below noise"
+"""Where the replayer's own time, which is subtracted, hides what was to be measured."""
 WALL_LABEL = "wall time, every byte written"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One allocator or policy on one trace: its name, and all its figures."""
+    """One allocator or policy on one trace: its name, and all its figures.
+
+    samples: resident memory, as columns op and resident_bytes.
+    """
 
     name: str
     cpu_ns: Mapping[Writes, Band]
     wall_ns: Mapping[Writes, Band]
     totals: Mapping[str, float | int]
+    samples: Mapping[str, np.ndarray] = field(default_factory=dict)
+    simulated: bool = False
 
 
 COUNT_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -56,6 +65,8 @@ def table_of(title: str, columns: Sequence[Column]) -> list[str]:
 
 def show_band(band: Band) -> str:
     """The median, and half the band's width as a share of it."""
+    if band.median <= 0:
+        return BELOW_NOISE
     return f"{show_ns(band.median)} ±{band.spread / 2:.0%}"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from allocsim.errors import InputError
 from allocsim.ground_truth.measurement.allocators import Allocator
-from allocsim.ground_truth.measurement.counts import count
-from allocsim.ground_truth.measurement.measure import ROUNDS, Measured, case_of, check_ops
+from allocsim.ground_truth.measurement.counts import checked_calls, count
+from allocsim.ground_truth.measurement.measure import ROUNDS, Measured, case_of
 from allocsim.ground_truth.measurement.prediction import predict
 from allocsim.ground_truth.measurement.timing import time_cases
 from allocsim.ground_truth.opstream import packed
@@ -67,13 +67,15 @@ def validate(
     """
     if rounds < 1 or not traces:
         raise InputError("at least one trace and one round are needed")
-    for source in traces.values():
-        check_ops(source)
+    own_calls = {name: checked_calls(source) for name, source in traces.items()}
     order = [(name, setting) for name in traces for setting in settings]
     with ExitStack() as stack:
         streams = {name: stack.enter_context(packed(source)) for name, source in traces.items()}
         cases = [case_of(streams[n], allocator, s.tunables, environment, cpus) for n, s in order]
-        counts = [count(case) for case in _told(cases, "observing", progress)]
+        pairs = list(zip(order, cases, strict=True))
+        counts = [
+            count(case, own_calls[name]) for (name, _), case in _told(pairs, "observing", progress)
+        ]
         times = time_cases(cases, rounds, WRITES, lambda d, t: progress("timing", d, t))
     predictions = [
         predict(traces[name], policy, setting.parameters, costs, WRITES)
