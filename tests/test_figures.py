@@ -14,6 +14,7 @@ from allocsim.experiment.command import run_command
 from allocsim.figures.command import draw_figures
 from allocsim.figures.parts import PARTS, draw_parts
 from allocsim.figures.style import house_style
+from allocsim.figures.threads import ACCOUNTS, draw_threads, families
 from allocsim.figures.threshold import METRICS, draw_sweep, swept_parameters
 from allocsim.figures.timeline import draw_timeline
 from allocsim.figures.tradeoff import draw_tradeoff, pareto_front
@@ -80,6 +81,7 @@ def made_up(source, _policy, *, parameters, samples, **_options):
             "resident_bytes": resident,
         },
         walks={"op": np.arange(2)},
+        threads={"thread": np.arange(1)},
         provenance={},
     )
 
@@ -244,3 +246,72 @@ def test_no_results_and_damaged_ones_are_told(tmp_path, folder):
     (copy / "runs.parquet").write_bytes((folder / "runs.parquet").read_bytes())
     with pytest.raises(InputError, match="missing or damaged; run it again"):
         draw_figures(copy, tmp_path / "figures")
+
+
+# ---- threads
+THREADS = """\
+name = "met"
+repeats = 2
+policies = [{ use = "bump.py", label = "bump" }]
+
+[kernel]
+cpus = 2
+
+""" + "\n".join(
+    f"""\
+[[workloads]]
+name = "churn, {n} threads"
+threads = {n}
+ops = {1000 * n}
+sizes = {{ distribution = "choice", sizes = [64] }}
+"""
+    for n in (1, 2, 4)
+)
+
+
+def met(source, _policy, *, parameters, samples, **_options):
+    """A result of threads that spend half of their time waiting when there are four of them."""
+    n = source.n_threads
+    result = made_up(source, None, parameters=parameters, samples=samples)
+    result.totals.update(dict.fromkeys(ACCOUNTS, 0))
+    result.totals |= {
+        "ops": source.n_ops,
+        "time_ns": 1_000_000 * (2 if n == 4 else 1),
+        "threads_work_ns": 1_000_000 * n,
+        "threads_wait_mmap_lock_ns": 1_000_000 * n if n == 4 else 0,
+    }
+    return result
+
+
+@pytest.fixture(scope="module")
+def threads_folder(tmp_path_factory):
+    base = tmp_path_factory.mktemp("threads")
+    (base / "bump.py").write_text(POLICY)
+    (base / "met.toml").write_text(THREADS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perform, "simulate", met)
+        console = Console(file=io.StringIO())
+        run_command(str(base / "met.toml"), base / "out", 1, False, console)
+    return base / "out"
+
+
+def test_workloads_that_differ_in_threads_only_are_one_curve(threads_folder, view):
+    found = families(view_of(threads_folder))
+    assert [(family.name, list(family.workloads)) for family in found] == [("churn", [1, 2, 4])]
+    assert families(view) == []
+
+
+def test_speed_up_and_shares_are_those_of_the_totals(threads_folder):
+    with house_style():
+        figure = draw_threads(view_of(threads_folder))
+    speed_up, shares = figure.axes
+    assert list(speed_up.lines[1].get_ydata()) == pytest.approx([1, 2, 2])
+    heights = np.array([bar.get_height() for bar in shares.patches]).reshape(len(ACCOUNTS), 3)
+    assert heights.sum(axis=0) == pytest.approx([1, 1, 1])
+    waits = list(ACCOUNTS).index("threads_wait_mmap_lock_ns")
+    assert list(heights[waits]) == pytest.approx([0, 0, 0.5])
+
+
+def test_the_figure_of_threads_is_among_the_files(threads_folder, tmp_path):
+    names = {path.name for path in draw_figures(threads_folder, tmp_path)}
+    assert "threads.png" in names

@@ -13,7 +13,7 @@
 
 #include "faults.h"
 
-enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 64, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64, TURNS = 64 };
+enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 256, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64, TURNS = 64 };
 
 struct contender {
     pthread_t thread;
