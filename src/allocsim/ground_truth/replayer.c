@@ -18,34 +18,19 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
-#include <sys/personality.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-#include "affinity.h"
 #include "counters.h"
 #include "far_memory.h"
 #include "files.h"
 #include "free_run.h"
 #include "gates.h"
+#include "options.h"
 #include "prefault.h"
+#include "process.h"
 #include "run_ops.h"
 #include "samples.h"
+#include "summary.h"
 #include "traps.h"
-
-enum mode { REPORT, TIME, NULL_LOOP };
-
-static struct {
-    enum mode mode;
-    enum writes writes;
-    int log_syscalls;
-    int free_running;
-    int held;
-    int without_huge_pages;
-    uint64_t cpus;
-    uint64_t n_slots;
-    uint64_t n_threads;
-} options;
 
 static struct {
     uint64_t next, filled; /* place in the batch and its length */
@@ -206,98 +191,6 @@ static void run_stream(void) {
     }
 }
 
-/* ---- the process as it should be ---- */
-
-enum { USUAL_STACK_BYTES = 8 << 20 };
-
-/* Set the usual limit on stacks, on which the mmap area's place and threads' stacks depend; 0 if
- * it was set already. */
-static int set_stack_limit(void) {
-    struct rlimit limit;
-    RAW(SYS_getrlimit, RLIMIT_STACK, &limit);
-    rlim_t wanted = limit.rlim_max < USUAL_STACK_BYTES ? limit.rlim_max : USUAL_STACK_BYTES;
-    if (limit.rlim_cur == wanted) return 0;
-    limit.rlim_cur = wanted;
-    checked(RAW(SYS_setrlimit, RLIMIT_STACK, &limit), "stack limit");
-    return 1;
-}
-
-/* Switch address randomisation off; 0 if it is off already. */
-static int stop_randomisation(void) {
-    long persona = RAW(SYS_personality, 0xffffffff);
-    if (persona & ADDR_NO_RANDOMIZE) return 0;
-    long refused = RAW(SYS_personality, persona | ADDR_NO_RANDOMIZE);
-    if (!is_error(refused)) return 1;
-    if (options.mode == REPORT)
-        fail(STATUS_NOT_PERMITTED, "address randomisation cannot be switched off here", refused);
-    return 0;
-}
-
-/* Start again, with all else the same, unless addresses are fixed as they should be. */
-static void fix_addresses(char **arguments) {
-    int changed = set_stack_limit() | stop_randomisation();
-    if (changed) fail(STATUS_FAILED, "exec", RAW(SYS_execve, "/proc/self/exe", arguments, environ));
-}
-
-/* A timed run really gets as many CPUs as were asked for; but threads that take turns need one
- * only, however many the allocator is told of. */
-static void choose_cpus(void) {
-    pretended_cpus = options.cpus ? options.cpus : count_cpus();
-    if (options.mode != REPORT) restrict_cpus(pretended_cpus);
-    if (options.n_threads > 1 && !options.free_running) stay_here();
-}
-
-/* ---- results ---- */
-
-/* As <malloc.h> declares it since glibc 2.33; other libraries may lack it. */
-struct mallinfo2_fields {
-    size_t value[10];
-};
-extern struct mallinfo2_fields allocsim_mallinfo2(void) __asm__("mallinfo2") __attribute__((weak));
-extern const char *gnu_get_libc_version(void) __attribute__((weak));
-
-static char *append_line(char *end, const char *name, uint64_t value) {
-    end = append_text(end, name);
-    *end++ = ' ';
-    end = append_number(end, value);
-    *end++ = '\n';
-    return end;
-}
-
-static char *append_mallinfo2(char *end) {
-    static const char *const names[10] = {"arena", "ordblks", "smblks", "hblks", "hblkhd",
-                                          "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"};
-    if (!allocsim_mallinfo2) return end;
-    struct mallinfo2_fields info = allocsim_mallinfo2();
-    for (int i = 0; i < 10; i++) {
-        end = append_text(end, "mallinfo2.");
-        end = append_line(end, names[i], info.value[i]);
-    }
-    return end;
-}
-
-static char *append_summary(char *end, uint64_t start_brk) {
-    end = append_line(end, "ops", stream.done_before);
-    end = append_line(end, "cpu_ns", spent.cpu_ns);
-    end = append_line(end, "wall_ns", spent.wall_ns);
-    end = append_line(end, "minor_faults", spent.minor_faults);
-    end = append_line(end, "major_faults", spent.major_faults);
-    end = append_line(end, "start_brk", start_brk);
-    end = append_line(end, "end_brk", (uint64_t)RAW(SYS_brk, 0));
-    end = append_line(end, "cpus", pretended_cpus);
-    end = append_line(end, "far_bytes", far.length);
-    end = append_text(end, "libc ");
-    end = append_text(end, gnu_get_libc_version ? gnu_get_libc_version() : "unknown");
-    *end++ = '\n';
-    return append_mallinfo2(end);
-}
-
-static void write_summary(uint64_t start_brk) {
-    int file = create_file("summary");
-    char *end = append_summary(far.text, start_brk);
-    write_all(file, far.text, (uint64_t)(end - far.text));
-}
-
 /* ---- start ---- */
 
 /* Tell which op broke the heap; glibc itself has told what it saw. */
@@ -310,34 +203,6 @@ static void on_crash(int signal, siginfo_t *info, void *context) {
     *append_text(end, "\n") = 0;
     say(text);
     leave(STATUS_CRASHED);
-}
-
-/* The place of `text` in a list that ends with NULL. */
-static int choice(const char *text, const char *const *names) {
-    for (int i = 0; names[i]; i++)
-        if (same_text(text, names[i])) return i;
-    fail(STATUS_FAILED, text, EINVAL);
-    return -1;
-}
-
-static void parse_arguments(int n, char **arguments) {
-    static const char *const modes[] = {"ops", "time", "null", "ops+syscalls", "time-free", "null-free", "ops-held", NULL};
-    static const char *const writes[] = {"none", "written", "fill", NULL};
-    static const char *const huge_pages[] = {"system", "never", NULL};
-    if (n != 10) fail(STATUS_FAILED, "replayer: wrong number of arguments", EINVAL);
-    int mode = choice(arguments[1], modes);
-    options.mode = (enum mode)(mode % 3);
-    options.log_syscalls = mode == 3;
-    options.writes = (enum writes)choice(arguments[2], writes);
-    options.without_huge_pages = choice(arguments[3], huge_pages);
-    options.cpus = parse_number(arguments[4]);
-    options.n_slots = parse_number(arguments[5]);
-    options.n_threads = parse_number(arguments[6]);
-    options.free_running = (mode == 4 || mode == 5) && options.n_threads > 1;
-    options.held = mode == 6;
-    samples.wanted = parse_number(arguments[7]);
-    samples.n_ops = parse_number(arguments[8]);
-    output_folder = (int)checked(RAW(SYS_openat, AT_FDCWD, arguments[9], O_RDONLY | O_DIRECTORY), arguments[9]);
 }
 
 /* Everything up to the first op. */
@@ -372,6 +237,6 @@ int main(int n, char **arguments) {
     syscall_log.on = 0;
     if (options.log_syscalls) flush_syscall_log();
     save_copy("/proc/self/smaps", "end.smaps");
-    write_summary(start_brk);
+    write_summary(stream.done_before, start_brk);
     leave(0);
 }
