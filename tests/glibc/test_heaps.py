@@ -18,7 +18,7 @@ from allocsim.ground_truth.heaps import (
     shape_of,
     structures,
 )
-from allocsim.ground_truth.held import held
+from allocsim.ground_truth.held import Unreadable, held
 from allocsim.ground_truth.libc_packages import libc_for
 from allocsim.ground_truth.verify import modelled, verify
 from allocsim.trace import Op, Trace
@@ -180,3 +180,20 @@ def test_the_chunks_of_an_object_before_and_after_an_op():
     real, model = np.array([0x100, 0x200, 0x300]), np.array([0x100, 0x200, 0x400])
     assert chunks_at(trace, 2, real, model) == {0xF0, 0x2F0, 0x3F0}
     assert chunks_at(trace, -1, real, model) == set()
+
+
+@pytest.mark.usefixtures("real_glibc")
+def test_memory_that_must_not_be_read_is_said_to_be_so(monkeypatch):
+    def refuse(*_, **__):
+        raise Unreadable("the program's memory cannot be read: Operation not permitted")
+
+    monkeypatch.setattr("allocsim.ground_truth.heaps.both.held", refuse)
+    verdict = verify(
+        Trace.of(op=Op.MALLOC, object=[0], size=[100]),
+        policy=GrowsTooFar,
+        compiled=False,
+        heaps=True,
+    )
+    assert verdict.what == "syscalls"
+    [line] = verdict.heaps
+    assert line.startswith("the real heap cannot be shown: ") and "not permitted" in line
