@@ -174,6 +174,21 @@ def test_near_and_far_accesses_are_told_apart_by_cache_lines(kernel):
     assert (kernel.accesses(), kernel.counts[Event.FAR_ACCESS]) == (4, 3)
 
 
+@pytest.mark.parametrize("offset", [0, 8])
+def test_pairs_are_two_accesses(offset):
+    """Aligned to 16 or not, they have the values, counts and faults of single accesses."""
+    paired, single = Kernel(), Kernel()
+    at = paired.mmap(PAGE) + offset
+    assert at == single.mmap(PAGE) + offset
+    assert paired.load_pair(at) == (single.load(at), single.load(at + 8)) == (0, 0)
+    paired.store_pair(at, 3, 4)
+    single.store(at, 3)
+    single.store(at + 8, 4)
+    assert paired.load_pair(at) == (single.load(at), single.load(at + 8)) == (3, 4)
+    assert list(paired.counts) == list(single.counts)
+    assert paired.minor_faults == single.minor_faults == 2
+
+
 def test_peeking_leaves_no_trace(kernel):
     at = kernel.mmap(PAGE)
     kernel.store(at, 7)

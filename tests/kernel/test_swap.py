@@ -43,6 +43,16 @@ def test_the_least_recently_used_page_goes_out_and_comes_back_with_its_words():
     assert kernel.minor_faults == 4
 
 
+@pytest.mark.parametrize("access", ["load_pair", "store_pair", "pop_link", "push_link"])
+def test_every_kind_of_access_is_a_use_of_its_page(access):
+    kernel = SwappingKernel(memory_pages=3)
+    at = kernel.mmap(8 * PAGE)
+    for page in range(3):
+        kernel.store(at + page * PAGE, 100 + page)
+    getattr(kernel, access)(at, *(7, 8)[: 2 * (access in ("store_pair", "push_link"))])
+    assert by_age(kernel, at) == [1, 2, 0]
+
+
 def test_more_than_memory_is_never_resident():
     kernel = SwappingKernel(memory_pages=5)
     at = kernel.mmap(100 * PAGE)

@@ -31,11 +31,9 @@ class Bins(Chunks):
     def add_unsorted(self, chunk, size):
         """Put a free chunk at the unsorted list's front."""
         first = self.heads[2 * UNSORTED]
-        self.kernel.store(chunk + NEXT, first)
-        self.kernel.store(chunk + PREVIOUS, UNSORTED)
+        self.kernel.store_pair(chunk + NEXT, first, UNSORTED)
         if size >= LARGE_BYTES:
-            self.kernel.store(chunk + NEXT_SIZE, 0)
-            self.kernel.store(chunk + PREVIOUS_SIZE, 0)
+            self.kernel.store_pair(chunk + NEXT_SIZE, 0, 0)
         self.heads[2 * UNSORTED] = chunk
         self.set_previous(first, chunk)
 
@@ -43,11 +41,9 @@ class Bins(Chunks):
         """Make a free chunk the only one on the unsorted list."""
         self.heads[2 * UNSORTED] = chunk
         self.heads[2 * UNSORTED + 1] = chunk
-        self.store(chunk + NEXT, UNSORTED)
-        self.store(chunk + PREVIOUS, UNSORTED)
+        self.kernel.store_pair(chunk + NEXT, UNSORTED, UNSORTED)
         if size >= LARGE_BYTES:
-            self.store(chunk + NEXT_SIZE, 0)
-            self.store(chunk + PREVIOUS_SIZE, 0)
+            self.kernel.store_pair(chunk + NEXT_SIZE, 0, 0)
 
     # ---- bins
     def put(self, chunk, size):
@@ -61,8 +57,7 @@ class Bins(Chunks):
             below = self.place_in_sizes(chunk, size, index)
             above = self.previous(below)
         self.marks[index >> 5] |= 1 << (index & 31)
-        self.kernel.store(chunk + PREVIOUS, above)
-        self.kernel.store(chunk + NEXT, below)
+        self.kernel.store_pair(chunk + NEXT, below, above)
         self.set_previous(below, chunk)
         self.set_next(above, chunk)
 
@@ -73,8 +68,7 @@ class Bins(Chunks):
         """
         first = self.heads[2 * index]
         if first == index:
-            self.kernel.store(chunk + NEXT_SIZE, chunk)
-            self.kernel.store(chunk + PREVIOUS_SIZE, chunk)
+            self.kernel.store_pair(chunk + NEXT_SIZE, chunk, chunk)
             return index
         if size < self.size_of(self.heads[2 * index + 1]):
             self.join_sizes(chunk, first)
@@ -92,15 +86,13 @@ class Bins(Chunks):
     def join_sizes(self, chunk, smaller):
         """Link a chunk into the ring of sizes on the larger side of `smaller`."""
         larger = self.load(smaller + PREVIOUS_SIZE)
-        self.store(chunk + NEXT_SIZE, smaller)
-        self.store(chunk + PREVIOUS_SIZE, larger)
+        self.kernel.store_pair(chunk + NEXT_SIZE, smaller, larger)
         self.store(smaller + PREVIOUS_SIZE, chunk)
         self.store(larger + NEXT_SIZE, chunk)
 
     def unlink(self, chunk, size):
         """Take a chunk out of its list, whichever that is."""
-        after = self.kernel.load(chunk + NEXT)
-        before = self.kernel.load(chunk + PREVIOUS)
+        after, before = self.kernel.load_pair(chunk + NEXT)
         self.set_previous(after, before)
         self.set_next(before, after)
         if size >= LARGE_BYTES:
@@ -115,11 +107,9 @@ class Bins(Chunks):
             self.store(smaller + PREVIOUS_SIZE, larger)
             self.store(larger + NEXT_SIZE, smaller)
         elif smaller == chunk:
-            self.store(after + NEXT_SIZE, after)
-            self.store(after + PREVIOUS_SIZE, after)
+            self.kernel.store_pair(after + NEXT_SIZE, after, after)
         else:
-            self.store(after + NEXT_SIZE, smaller)
-            self.store(after + PREVIOUS_SIZE, larger)
+            self.kernel.store_pair(after + NEXT_SIZE, smaller, larger)
             self.store(smaller + PREVIOUS_SIZE, after)
             self.store(larger + NEXT_SIZE, after)
 

@@ -188,6 +188,29 @@ class Memory(Component):
             self.words[at >> 3] = link
 
     @inline
+    @in_bounds  # locate() has checked the address, and the pools are as large as the windows
+    def load_pair(self, address):
+        """The words at a multiple of 16 and behind it: two accesses, looked up once."""
+        at = self.locate(address)
+        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or address & 15:
+            return self.load_called(address), self.load_called(address + 8)
+        self.note_accesses(address, 2)
+        return self.words[at >> 3], self.words[(at >> 3) + 1]
+
+    @inline
+    @in_bounds  # as above
+    def store_pair(self, address, first, second):
+        """Write the words at a multiple of 16 and behind it: two accesses, looked up once."""
+        at = self.locate(address)
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+            self.store_called(address, first)
+            self.store_called(address + 8, second)
+        else:
+            self.note_accesses(address, 2)
+            self.words[at >> 3] = first
+            self.words[(at >> 3) + 1] = second
+
+    @inline
     @in_bounds
     def note_accesses(self, address, n):
         """Count n accesses to one line: the first may be far.

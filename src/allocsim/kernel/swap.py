@@ -47,6 +47,22 @@ class SwappingKernel(Kernel):
         self.used(self.offset(address) >> PAGE_SHIFT)
         super().store(address, value, width)
 
+    def pop_link(self, address):
+        self.used(self.offset(address) >> PAGE_SHIFT)
+        return super().pop_link(address)
+
+    def push_link(self, address, link, key):
+        self.used(self.offset(address) >> PAGE_SHIFT)
+        super().push_link(address, link, key)
+
+    def load_pair(self, address):
+        self.used(self.offset(address) >> PAGE_SHIFT)
+        return super().load_pair(address)
+
+    def store_pair(self, address, first, second):
+        self.used(self.offset(address) >> PAGE_SHIFT)
+        super().store_pair(address, first, second)
+
     def write_pages(self, address, n_bytes):
         self.used_range(address, n_bytes)
         super().write_pages(address, n_bytes)
