@@ -7,7 +7,6 @@ from allocsim.glibc.chunks import (
     N_BINS,
     NEXT,
     NEXT_SIZE,
-    PREVIOUS,
     PREVIOUS_SIZE,
     SIZE,
     UNSORTED,
