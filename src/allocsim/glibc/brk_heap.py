@@ -4,7 +4,6 @@ from allocsim.glibc.chunks import HEADER_BYTES, PAGE_MASK, PREVIOUS_IN_USE, SMAL
 from allocsim.glibc.free_chunks import FreeChunks
 
 NO_ADDRESS = -1
-FALLBACK_UNIT_BYTES = 1 << 20
 
 
 class BrkHeap(FreeChunks):
@@ -30,7 +29,7 @@ class BrkHeap(FreeChunks):
             self.policy.advise_huge_pages(start, size)
             end = NO_ADDRESS
         else:
-            size = self.fallback_bytes(size, old_bytes)
+            size = self.fallback_bytes(size, old_bytes, need)
             start = self.map_region(size, need)
             end = start + size
         if start < 0:
@@ -41,14 +40,19 @@ class BrkHeap(FreeChunks):
         else:
             self.start_region(start, end, size)
 
-    def fallback_bytes(self, size, old_bytes):
-        """What to map where brk failed: the old top does not help any more.
+    def fallback_bytes(self, size, old_bytes, need):
+        """What to map where brk failed for `size` bytes: the old top does not help any more.
 
-        The first mapping is whole MiB; 2.36 lets later ones be as small as the growth asked for.
+        What is meant: whole pages, at least a MiB; 2.36 has the two exchanged, which makes the
+        first mapping whole MiB, and later ones as small as the growth asked for.
         """
-        if self.contiguous:
-            return (size + old_bytes + FALLBACK_UNIT_BYTES - 1) & -FALLBACK_UNIT_BYTES
-        return max(size, PAGE_MASK + 1)
+        policy = self.policy
+        unit = policy.fallback_unit_bytes
+        if policy.fallback_rounds_once:
+            size = (policy.growth_bytes(need) + unit - 1) & -unit
+        elif self.contiguous:
+            size = (size + old_bytes + unit - 1) & -unit
+        return max(size, policy.fallback_least_bytes)
 
     def map_region(self, size, need):
         """Memory for the heap from mmap; its address, or a negative number."""

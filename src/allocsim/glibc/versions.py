@@ -1,7 +1,7 @@
 """What differs between versions of glibc's malloc, as named decisions."""
 
 from allocsim.component import Param, host
-from allocsim.glibc.chunks import HEADER_BYTES, SMALLEST_CHUNK_BYTES
+from allocsim.glibc.chunks import HEADER_BYTES, PAGE_MASK, SMALLEST_CHUNK_BYTES
 from allocsim.glibc.tcache import (
     BYTES_PER_CLASS,
     LARGEST_CACHED_BYTES,
@@ -43,6 +43,9 @@ class Version(Policy):
     # memory from the system
     heap_flags = 0  # with which other arenas' heaps are mapped
     stacks_have_guards = 0  # a thread's stack ends with a guard, instead of with no access
+    fallback_unit_bytes = 0  # the first mapping in place of brk is a multiple
+    fallback_rounds_once = 0  # of what is needed, not of what brk was asked for
+    fallback_least_bytes = 0  # any such mapping has so much
     first_growth_aligned = 0  # with huge pages, the heap ends at one from the beginning
     heaps_in_huge_pages = 0  # with huge pages, other arenas' heaps grow by them
     mremap_keeps_advice = 0  # huge pages are not asked for again after mremap
@@ -68,6 +71,9 @@ class Version(Policy):
         self.arena_state_bytes = 2112 if since_2_43 else 2200
         self.heap_flags = PRIVATE_ANONYMOUS | (0 if since_2_41 else NO_RESERVE)
         self.stacks_have_guards = since_2_43
+        self.fallback_unit_bytes = PAGE_MASK + 1 if since_2_41 else 1 << 20
+        self.fallback_rounds_once = since_2_43
+        self.fallback_least_bytes = 1 << 20 if since_2_41 else PAGE_MASK + 1
         self.first_growth_aligned = since_2_43
         self.heaps_in_huge_pages = since_2_43
         self.mremap_keeps_advice = since_2_43

@@ -136,7 +136,7 @@ def verify(
         parameters=chosen,
         policy=policy,
         compiled=compiled,
-        start=start_of_replays(libc),
+        start=start_of_replays(libc, tuple((surroundings.get("environment") or {}).items())),
         marks=surroundings.get("marks"),
     )
     verdict = compared(trace, truth, run(trace))
@@ -187,9 +187,19 @@ def modelled(
 
 
 @cache
-def start_of_replays(libc: Path | None = None) -> tuple[str, int]:
-    """The replayer's mappings and break before it creates threads, with a C library."""
-    nothing = replay(Trace.of(op=[Op.MARK], object=[-1], size=[0]), syscalls=False, libc=libc)
+def start_of_replays(
+    libc: Path | None = None, environment: tuple[tuple[str, str], ...] = ()
+) -> tuple[str, int]:
+    """The replayer's mappings and break before it creates threads, with a C library.
+
+    environment: name and value of its variables, of which LD_PRELOAD moves mappings.
+    """
+    nothing = replay(
+        Trace.of(op=[Op.MARK], object=[-1], size=[0]),
+        syscalls=False,
+        libc=libc,
+        environment=dict(environment),
+    )
     return nothing.start_maps, nothing.start_brk
 
 
