@@ -48,12 +48,14 @@ class Settings:
         names the setting, and what would be right.
         """
         others = policies or (policy,)
-        return self._from_environment(policy, others) | parse_settings(
-            _for_policy(policy, others, self.all_pairs()), policy
-        )
+        set_apart = parse_settings(_for_policy(policy, others, self.all_pairs()), policy)
+        return self._from_environment(policy, others, set_apart.get("version")) | set_apart
 
     def _from_environment(
-        self, policy: type[Policy], policies: Sequence[type[Policy]]
+        self,
+        policy: type[Policy],
+        policies: Sequence[type[Policy]],
+        version: int | float | None,
     ) -> dict[str, int | float]:
         environment = self.environment()
         if environment and not any(map(_is_glibc, policies)):
@@ -66,7 +68,9 @@ class Settings:
         known = policy.parameters()
         return {
             name: known[name].checked(name, value)
-            for name, value in parameters_from_environment(environment).items()
+            for name, value in parameters_from_environment(
+                environment, version or known["version"].default
+            ).items()
         }
 
 

@@ -119,8 +119,9 @@ def verify(
         for name, value in given.items()
         if name not in NO_TUNABLES and value != NOT_SET
     }
-    chosen = parameters_from_environment(surroundings.get("environment") or {}) | given
-    version = version_of(policy, chosen)
+    version = version_of(policy, given)
+    environment = surroundings.get("environment") or {}
+    chosen = parameters_from_environment(environment, float(version)) | given
     libc = surroundings["libc"] = surroundings.get("libc") or libc_for(version)
     if "cpus" in chosen:
         surroundings.setdefault("cpus", int(chosen["cpus"]))
@@ -136,7 +137,7 @@ def verify(
         parameters=chosen,
         policy=policy,
         compiled=compiled,
-        start=start_of_replays(libc, tuple((surroundings.get("environment") or {}).items())),
+        start=start_of_replays(libc, tuple(environment.items())),
         marks=surroundings.get("marks"),
     )
     verdict = compared(trace, truth, run(trace))
