@@ -38,7 +38,11 @@ def ranges_of(driver):
         (Glibc, 3, {}),
         (Glibc, 1, {"mxfast": 160, "tcache_count": 2}),
         (Glibc, 2, {"tcache_count": 0, "mmap_max": 0}),
+        (Glibc, 3, {"version": 2.41}),
+        (Glibc, 1, {"version": 2.43}),
+        (Glibc, 3, {"version": 2.43, "tcache_max": 100_000}),
         (MmapOnly, 1, {}),
+        (MmapOnly, 1, {"version": 2.43, "tcache_max": 100_000}),
     ],
 )
 def test_used_ranges_are_the_live_blocks(policy, n_threads, parameters):

@@ -94,7 +94,7 @@ class Accounts(Arenas):
         cache = self.each_tcache[thread]
         if cache.structure == 0:
             return
-        self.ranges.replace(cache.structure, self.cache_bytes + SIZE, METADATA, USED)
+        self.ranges.replace(cache.structure, self.room_of(cache.structure), METADATA, USED)
         index = 0
         while index < N_CLASSES + N_LARGE_CLASSES:
             n = cache.counts[index]
@@ -107,10 +107,15 @@ class Accounts(Arenas):
 
     def walk_free_block(self, block):
         """A block that looks used to its neighbours but is free."""
-        word = self.kernel.peek(block - SIZE)
-        size = self.extent(word) - SIZE if word & IS_MAPPED else word & ~FLAGS
         self.ranges.replace(block - SIZE, SIZE, FREE, METADATA)
-        self.ranges.replace(block, size - SIZE, FREE, USED)
+        self.ranges.replace(block, self.room_of(block), FREE, USED)
+
+    def room_of(self, block):
+        """The usable size of a block."""
+        word = self.kernel.peek(block - SIZE)
+        if word & IS_MAPPED:
+            return self.extent(word) - HEADER_BYTES
+        return (word & ~FLAGS) - SIZE
 
     def walk_mapped(self):
         at = 0
