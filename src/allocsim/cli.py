@@ -401,10 +401,11 @@ def verify_command(
     cpus: Cpus = None,
     seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
 ) -> None:
-    """Run a workload on the machine's own glibc and on the model, and compare op by op.
+    """Run a workload on the real glibc and on the model, and compare op by op.
 
     Every address, system call and page fault, and the heap at the end. Exits with 1, and shows the
-    first difference, if they are not equal.
+    first difference, if they are not equal. With `--set version=2.41` the real one is what
+    `allocsim fetch-glibc` fetched, unless the machine has that version.
 
     Example: `allocsim verify sqlite3 --tunables glibc.malloc.mmap_threshold=65536`
     """
