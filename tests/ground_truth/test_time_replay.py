@@ -53,6 +53,8 @@ def test_threads_run_freely_but_objects_keep_their_order(churn: MakeChurn) -> No
     assert len(timing.threads) == 3
     assert all(0 < thread.wall_ns <= timing.wall_ns for thread in timing.threads)
     assert sum(thread.cpu_ns for thread in timing.threads) <= timing.cpu_ns
+    assert all(0 <= thread.waiting_ns <= thread.wall_ns for thread in timing.threads)
+    assert timing.working_ns == timing.cpu_ns - sum(t.waiting_ns for t in timing.threads)
     nothing = time_replay(trace, free_threads=True, null=True)
     assert (nothing.ops, nothing.minor_faults) == (20_000, 0)
 
@@ -78,3 +80,13 @@ def test_another_allocator_by_preloading(tmp_path: Path, monkeypatch: pytest.Mon
     truth = replay(trace, environment={"LD_PRELOAD": str(library)})
     assert truth.address[2] - truth.address[0] == 112
     assert time_replay(trace, environment={"LD_PRELOAD": str(library)}).ops == 3
+
+
+def test_waiting_for_each_others_objects_is_told_apart() -> None:
+    """Thread 1 frees what thread 0 gets, after a block that keeps thread 0 busy."""
+    busy, rounds = 64 << 20, 20
+    op = [Op.MALLOC, Op.MALLOC, Op.FREE, Op.FREE] * rounds
+    size, thread = [busy, 100, 0, 0] * rounds, [0, 0, 1, 0] * rounds
+    trace = Trace.of(op=op, object=[0, 1, 1, 0] * rounds, size=size, thread=thread)
+    waiter = time_replay(trace, writes="fill", free_threads=True).threads[1]
+    assert waiter.waiting_ns > 0.5 * waiter.cpu_ns

@@ -14,12 +14,17 @@
 #include "gates.h"
 #include "run_ops.h"
 
-enum { SLOTS_IN_TURN = 16, SPINS = 200 };
+enum {
+    SLOTS_IN_TURN = 16,
+    SPINS = 200,
+    MOST_TICKS = 256 * SPINS, /* if more have passed while spinning, another program ran meanwhile */
+};
 #define NO_TURN UINT32_MAX
 #define FREE_RUN_ADDRESS 0x200000000000ul
 
 struct thread_time {
     uint64_t wall_ns, cpu_ns;
+    uint64_t waiting_ns; /* of cpu_ns: waiting for earlier ops on an object */
 };
 
 static struct {
@@ -30,6 +35,7 @@ static struct {
     uint64_t *first;   /* per thread: its first op; one more for the end */
     uint64_t *next;    /* per thread: where its next op or object goes */
     struct thread_time *times;
+    uint64_t *waiting_ticks; /* per thread, of the time stamp counter: short waits */
     uint64_t running;
 } free_run;
 
@@ -89,12 +95,13 @@ static char *map_populated(uint64_t address, uint64_t bytes) {
 
 static void map_tables(uint64_t n_slots, uint64_t n_threads) {
     uint64_t slots = slots_with_gaps(n_slots, n_threads);
-    char *at = map_populated(FREE_RUN_ADDRESS, 8 * slots + 32 * n_threads + 8 * PAGE_BYTES);
+    char *at = map_populated(FREE_RUN_ADDRESS, 8 * slots + 48 * n_threads + 8 * PAGE_BYTES);
     free_run.done = take(&at, sizeof(uint32_t) * slots);
     free_run.renamed = take(&at, sizeof(uint32_t) * n_slots);
     free_run.first = take(&at, sizeof(uint64_t) * (n_threads + 1));
     free_run.next = take(&at, sizeof(uint64_t) * n_threads);
     free_run.times = take(&at, sizeof(struct thread_time) * n_threads);
+    free_run.waiting_ticks = take(&at, sizeof(uint64_t) * n_threads);
 }
 
 static void map_ops(uint64_t n_ops) {
@@ -118,11 +125,24 @@ static void load_free_run(uint64_t n_slots, uint64_t n_threads) {
 
 /* ---- the run ---- */
 
-INLINE void await_turn(const uint32_t *done, uint32_t turn) {
-    for (int spins = 0; __atomic_load_n(done, __ATOMIC_ACQUIRE) != turn; spins++) {
-        __builtin_ia32_pause();
-        if (spins >= SPINS) RAW(SYS_sched_yield);
-    }
+INLINE int is_turn(const uint32_t *done, uint32_t turn) {
+    return __atomic_load_n(done, __ATOMIC_ACQUIRE) == turn;
+}
+
+/* Let others run until it is the op's turn; the processor time that this takes is noted. */
+static void wait_long(const uint32_t *done, uint32_t turn, uint64_t thread) {
+    uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    while (!is_turn(done, turn)) RAW(SYS_sched_yield);
+    free_run.times[thread].waiting_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+}
+
+/* A short wait is timed by the processor's counter: asking the kernel would take longer than it. */
+static __attribute__((noinline)) void wait_for_turn(const uint32_t *done, uint32_t turn, uint64_t thread) {
+    uint64_t start = __builtin_ia32_rdtsc();
+    for (int spins = 0; spins < SPINS && !is_turn(done, turn); spins++) __builtin_ia32_pause();
+    uint64_t ticks = __builtin_ia32_rdtsc() - start;
+    free_run.waiting_ticks[thread] += ticks < MOST_TICKS ? ticks : MOST_TICKS;
+    if (!is_turn(done, turn)) wait_long(done, turn, thread);
 }
 
 #define FREE_LOOP(name, action)                                                                \
@@ -131,7 +151,7 @@ INLINE void await_turn(const uint32_t *done, uint32_t turn) {
             const struct op *op = &free_run.ops[i];                                            \
             uint32_t *done = &free_run.done[op->object], turn = free_run.turns[i];             \
             if (turn == NO_TURN) continue;                                                     \
-            await_turn(done, turn);                                                            \
+            if (!is_turn(done, turn)) wait_for_turn(done, turn, thread);                       \
             action;                                                                            \
             __atomic_store_n(done, turn + 1, __ATOMIC_RELEASE);                                \
         }                                                                                      \
@@ -145,15 +165,22 @@ FREE_LOOP(run_free_null, run_nothing(op))
 static void (*const free_loops[])(uint64_t) = {run_free_writing_nothing, run_free_writing_pages,
                                                run_free_writing_all};
 
+/* The thread's clocks, added (sign 1) or taken away (sign -1); the counter's value. */
+static uint64_t add_clocks(struct thread_time *time, uint64_t sign) {
+    time->wall_ns += sign * clock_ns(CLOCK_MONOTONIC);
+    time->cpu_ns += sign * clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    return __builtin_ia32_rdtsc();
+}
+
 /* The ops of one thread, once its gate is opened; the last to end opens the main thread's. */
 static void run_freely(uint64_t thread, uint64_t main_gate, void (*loop)(uint64_t)) {
     struct thread_time *time = &free_run.times[thread];
     pass_gate(thread);
-    time->wall_ns -= clock_ns(CLOCK_MONOTONIC);
-    time->cpu_ns -= clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t start = add_clocks(time, (uint64_t)-1);
     loop(thread);
-    time->cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    time->wall_ns += clock_ns(CLOCK_MONOTONIC);
+    uint64_t ticks = add_clocks(time, 1) - start;
+    double ns_per_tick = (double)time->wall_ns / (double)(ticks ? ticks : 1);
+    time->waiting_ns += (uint64_t)(ns_per_tick * (double)free_run.waiting_ticks[thread]);
     if (__atomic_sub_fetch(&free_run.running, 1, __ATOMIC_ACQ_REL) == 0) open_gate(main_gate);
 }
 

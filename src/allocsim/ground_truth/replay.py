@@ -33,10 +33,14 @@ class ReplayNotPermitted(ReplayError):
 
 @dataclass(frozen=True)
 class ThreadTime:
-    """What one thread of a freely running replay took, from the common start to its last op."""
+    """What one thread of a freely running replay took, from the common start to its last op.
+
+    waiting_ns: the part of cpu_ns in which it waited for earlier ops on an object, by spinning.
+    """
 
     wall_ns: int
     cpu_ns: int
+    waiting_ns: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Timing:
     minor_faults: int
     major_faults: int
     threads: tuple[ThreadTime, ...] = ()
+
+    @property
+    def working_ns(self) -> int:
+        """cpu_ns without what threads spent on waiting for each other."""
+        return self.cpu_ns - sum(thread.waiting_ns for thread in self.threads)
 
 
 def replay(
@@ -103,7 +112,7 @@ def time_replay(
 def _read_timing(folder: Path) -> Timing:
     summary, threads = read_summary(folder), folder / "threads"
     names = ("ops", "cpu_ns", "wall_ns", "minor_faults", "major_faults")
-    times = np.fromfile(threads, np.int64).reshape(-1, 2).tolist() if threads.exists() else []
+    times = np.fromfile(threads, np.int64).reshape(-1, 3).tolist() if threads.exists() else []
     return Timing(
         **{name: int(summary[name]) for name in names},
         threads=tuple(ThreadTime(*time) for time in times),

@@ -1,8 +1,9 @@
 """What the simulation says about a case, in the terms in which the real one is measured."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import hypot
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,25 @@ from allocsim.ground_truth.replay import Writes
 from allocsim.kernel import CostTable
 from allocsim.metrics import cpu_interval_ns, memory_over_time
 from allocsim.policy import Policy
-from allocsim.trace import TraceSource
+from allocsim.trace import BATCH_OPS, Trace, TraceSource
+
+
+@dataclass(frozen=True)
+class BackToBack:
+    """The ops of `source` without the time that its program spends between them.
+
+    That is how they are timed for real.
+    """
+
+    source: TraceSource
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def batches(self, batch_ops: int = BATCH_OPS) -> Iterator[Trace]:
+        """The ops in order, at most `batch_ops` at a time."""
+        for batch in self.source.batches(batch_ops):
+            yield replace(batch, think_ns=np.zeros(len(batch), np.int64))
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,7 @@ def predict(
     """Simulate a case as often as needed: with and without the program's writes."""
     runs = {
         writing: simulate(
-            source,
+            BackToBack(source),
             policy,
             parameters=dict(parameters),
             costs=costs,

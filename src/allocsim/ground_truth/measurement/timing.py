@@ -48,8 +48,8 @@ class Case:
 class Times:
     """What a case took, round by round, the replayer's own time subtracted.
 
-    cpu_ns: processor time of user and kernel by what the program writes. wall_ns: the same where
-    several threads ran, empty for one thread.
+    cpu_ns: processor time of user and kernel by what the program writes, without what threads spent
+    on waiting for each other's objects. wall_ns: where several threads ran, empty for one thread.
     """
 
     cpu_ns: Mapping[Writes, np.ndarray]
@@ -93,7 +93,7 @@ def _timed(case: Case, kind: str) -> Timing:
 
 def _net(case: Case, timings: Mapping[str, Sequence[Timing]]) -> Times:
     """Without the loop's own time, which is the median over all rounds."""
-    own = {name: _column(timings["null"], name) for name in ("cpu_ns", "wall_ns")}
+    own = {name: _column(timings["null"], name) for name in ("working_ns", "wall_ns")}
 
     def net(name: str) -> dict[Writes, np.ndarray]:
         return {
@@ -102,7 +102,7 @@ def _net(case: Case, timings: Mapping[str, Sequence[Timing]]) -> Times:
             if kind != "null"
         }
 
-    return Times(net("cpu_ns"), net("wall_ns") if case.stream.n_threads > 1 else {})
+    return Times(net("working_ns"), net("wall_ns") if case.stream.n_threads > 1 else {})
 
 
 def _column(timings: Sequence[Timing], name: str) -> np.ndarray:
