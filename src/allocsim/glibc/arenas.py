@@ -26,7 +26,6 @@ class Arenas(MappedChunks):
     tcache = PerThread(ThreadCache)
     arenas = Parts(Arena, n=MAX_ARENAS)
     heaps = Part(Heaps)
-    making_cache = 0  # a thread cache's structure is being allocated
     threaded = 0  # a second thread has been created
     n_arenas = 1
     arena_limit = 0  # 0: not known yet
