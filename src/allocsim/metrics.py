@@ -19,7 +19,8 @@ THREAD_COLUMNS = (
 )  # fmt: skip
 _IN_KERNEL = (
     *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, *MINOR_FAULTS, Event.MAJOR_FAULT,
-    Event.PAGE_SWAPPED, Event.PAGE_ZEROED, Event.SHOOTDOWN,
+    Event.PAGE_SWAPPED, Event.PAGE_ZEROED, Event.SHOOTDOWN, Event.HUGE_PAGE_ZEROED,
+    Event.HUGE_PAGE_RELEASED,
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def fault_counts(counts: np.ndarray) -> dict[str, int]:
         "minor_faults": sum(int(counts[e]) for e in MINOR_FAULTS),
         "zero_page_faults": int(counts[Event.READ_FAULT]),
         "cow_faults": int(counts[Event.COPY_FAULT]),
+        "huge_faults": int(counts[Event.HUGE_FAULT]),
         "major_faults": int(counts[Event.MAJOR_FAULT]),
     }
 

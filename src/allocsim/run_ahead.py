@@ -115,6 +115,26 @@ class RunAhead(Component):
             self.queued_thinks, self.ran_addresses, self.ran_faults, i, i + 1,
         )  # fmt: skip
 
+    def drive_until(
+        self, ops, threads, objects, sizes, alignments, written, offsets, args, thinks,
+        addresses, faults, start, stop, until_ps,
+    ):  # fmt: skip
+        """`drive`, but only operations that start before until_ps; returns the first that did not.
+
+        A thought is over before its operation starts, so one thought across until_ps is waited for.
+        """
+        while start < stop and self.policy.kernel.now_ps() < until_ps:
+            self.drive(
+                ops, threads, objects, sizes, alignments, written, offsets, args, thinks,
+                addresses, faults, start, start + 1,
+            )  # fmt: skip
+            start += 1
+        return start
+
+    def collapse(self, n_pages):
+        """khugepaged's turn: see `HugePageKernel.collapse`."""
+        return self.policy.kernel.collapse(n_pages)
+
     def is_private(self, i, slot):
         """Whether the operation at place i touches nothing that threads share."""
         op = self.queued_ops[i]

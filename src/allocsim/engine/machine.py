@@ -13,7 +13,9 @@ _LIMITS = (
     "poison",
 )  # fmt: skip
 _THREADS = ("cpus", "vma_locks")
-KERNEL_OPTIONS = (*_LIMITS, *_THREADS)
+_HUGE = ("huge_pages", "max_ptes_none")
+_KHUGEPAGED = ("scan_sleep_ms", "pages_to_scan")
+KERNEL_OPTIONS = (*_LIMITS, *_THREADS, *_HUGE, *_KHUGEPAGED)
 
 
 def driver_on_machine(
@@ -32,6 +34,9 @@ def driver_on_machine(
     _check(options)
     if "memory_pages" in options:
         policy = _swapping(policy)  # type: ignore[arg-type]
+    huge = options.get("huge_pages", 0) > 0
+    if huge:
+        policy = _with_huge_pages(policy)  # type: ignore[arg-type]
     if meeting:
         policy = _meeting(policy)  # type: ignore[arg-type]
     if "cpus" in options and "cpus" in policy.parameters():
@@ -42,8 +47,10 @@ def driver_on_machine(
         kernel.costs.use(costs)
     if layout is not None:
         kernel.lay_out(layout)
-    for name in options.keys() & {*_LIMITS, *(("vma_locks",) if meeting else ())}:
-        value = options[name]
+    own = {*_LIMITS, *(("vma_locks",) if meeting else ()), *(_HUGE if huge else ())}
+    for name, value in options.items():
+        if name not in own:
+            continue
         if (declared := kernel.parameters().get(name)) is not None:
             value = declared.checked(name, value)
         setattr(kernel, name, value)
@@ -63,6 +70,10 @@ def _check(options: dict[str, int]) -> None:
             raise InputError(f"kernel option cpus: {value} is out of range; it is in 1 to 4096")
         if name == "vma_locks" and value not in (0, 1):
             raise InputError(f"kernel option vma_locks: {value} is neither 0 nor 1")
+        if name in _KHUGEPAGED and value < 1:
+            raise InputError(f"kernel option {name}: {value} is out of range; it is 1 or more")
+    if options.get("huge_pages", 0) and "memory_pages" in options:
+        raise InputError("huge_pages and memory_pages exclude each other: no swap of huge pages")
 
 
 @cache
@@ -71,6 +82,14 @@ def _swapping(policy: type[Policy]) -> type[Policy]:
     from allocsim.kernel.swap import SwappingKernel
 
     return with_kernel(policy, SwappingKernel)
+
+
+@cache
+def _with_huge_pages(policy: type[Policy]) -> type[Policy]:
+    """The policy on a machine with transparent huge pages; one class, too."""
+    from allocsim.kernel.huge_pages import HugePageKernel
+
+    return with_kernel(policy, HugePageKernel)
 
 
 @cache

@@ -10,6 +10,7 @@ import numpy as np
 from allocsim import metrics
 from allocsim.driver import Driver
 from allocsim.engine.batch import Batch
+from allocsim.engine.khugepaged import Khugepaged
 from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel.kernel import LOG_COLUMNS
 from allocsim.kernel.memory import PAGE_BYTES
@@ -52,18 +53,28 @@ class Run:
     walks: list[tuple] = field(default_factory=list)
     threads: dict[str, np.ndarray] = field(default_factory=dict)
     crossings: int = 0  # that threads played in simulated time
+    khugepaged: Khugepaged | None = None
 
-    def drive(self, batch: Batch, start: int, stop: int) -> None:
-        """Run rows start..stop of a batch."""
+    def drive(self, batch: Batch, start: int, stop: int, until_ps: int | None = None) -> int:
+        """Run rows start..stop of a batch, or those that start before until_ps; the next row."""
         first_op = self.driver.n_ops
         addresses, faults = batch.reports(self.on_ops is not None)
-        arguments = (*batch.columns, addresses, faults, start, stop)
+        arguments: tuple = (*batch.columns, addresses, faults, start, stop)
+        method = "drive"
+        if until_ps is not None:
+            method, arguments = "drive_until", (*arguments, until_ps)
         try:
-            self.driver.run("drive", *arguments, compiled=self.compiled, settle=False)
+            reached: int = self.driver.run(method, *arguments, compiled=self.compiled, settle=False)
         except Exception as error:
             row = min(start + self.driver.n_ops - first_op, stop - 1)
             raise explained(error, self.driver, Op(int(batch.trace.op[row]))) from error
-        self.report(addresses[start:stop], faults[start:stop])
+        self.report(addresses[start:reached], faults[start:reached])
+        return reached
+
+    def collapse(self, n_pages: int) -> int:
+        """Let khugepaged look at n_pages pages; how many huge pages it made."""
+        made: int = self.driver.run("collapse", n_pages, compiled=self.compiled, settle=False)
+        return made
 
     @property
     def reports(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from allocsim import metrics
 from allocsim.driver import MAX_SLOTS, MAX_THREADS, Driver, driver_for
 from allocsim.engine.batch import drive_signature
+from allocsim.engine.khugepaged import Khugepaged
 from allocsim.engine.machine import cpus_of, driver_on_machine
 from allocsim.engine.run import Run, Schedule
 from allocsim.engine.threads import execute, meets
@@ -66,7 +67,8 @@ def simulate(
 
     kernel_options: limits of the machine by name (KERNEL_OPTIONS); with memory_pages, the least
     recently used pages beyond so many go out to swap. cpus and vma_locks are for the threads of
-    synthetic workloads, which meet in simulated time.
+    synthetic workloads, which meet in simulated time; huge_pages (0 never, 1 madvise, 2 always),
+    max_ptes_none, scan_sleep_ms and pages_to_scan are those of transparent huge pages.
     make_driver: what drives the policy; `allocsim.check.refereed` checks every block.
     samples, walks: at how many points, equally spaced in operations, memory is sampled and the heap
     walked. writing: whether the program writes to its memory. progress receives operations done and
@@ -92,6 +94,7 @@ def simulate(
         on_ops=on_ops,
         on_syscalls=on_syscalls,
         schedule=Schedule(source.n_ops, samples, walks),
+        khugepaged=Khugepaged.of(driver.policy.kernel, options),
     )
     try:
         execute(run, cpus_of(driver, options, source.n_threads))

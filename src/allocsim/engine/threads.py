@@ -18,8 +18,9 @@ def execute(run: Run, cpus: int) -> None:
         run.threads, run.crossings = meeting.table(), meeting.crossings
     else:
         environment = simpy.Environment()
-        environment.process(_recorded(environment, run))
-        environment.run()
+        if run.khugepaged is not None:
+            environment.process(run.khugepaged.live(environment, 1_000_000, run.collapse))
+        environment.run(until=environment.process(_recorded(environment, run)))
     if not run.samples or run.samples[-1][0] != run.driver.n_ops:
         run.sample()
 
@@ -39,14 +40,15 @@ def _sound_batches(source: TraceSource) -> Iterator[Trace]:
 
 
 def _recorded(environment: simpy.Environment, run: Run) -> Generator[simpy.Event, None, None]:
-    """All operations in the trace's own order, from sample to sample."""
+    """All operations in the trace's own order, from sample to sample, or to the next deadline."""
     for batch in map(Batch, _sound_batches(run.source)):
         start = 0
         while start < len(batch):
             due = run.schedule.next_stop() - run.driver.n_ops
             stop = min(len(batch), start + max(1, due))
-            run.drive(batch, start, stop)
-            if stop - start == due:
+            deadline_ps = int(environment.peek()) * 1000 if run.khugepaged else None
+            reached = run.drive(batch, start, stop, deadline_ps)
+            if reached - start == due:
                 run.sample()
-            start = stop
+            start = reached
             yield environment.timeout(max(0, run.driver.policy.kernel.now_ns() - environment.now))

@@ -55,6 +55,10 @@ class KernelOptions(StrictModel):
     For the threads of synthetic workloads: cpus that they share (by default as many as the policy
     has been told of, or one for each); vma_locks: faults lock their area only, as since Linux 6.4,
     instead of the whole address space.
+
+    huge_pages: whether memory comes in huge pages of 2 MiB, as in Linux's setting `enabled`.
+    max_ptes_none, scan_sleep_ms, pages_to_scan: of khugepaged, which makes huge pages of small ones
+    in the background (absent pages that it fills in, time between scans, pages that one looks at).
     """
 
     bits: Literal[32, 64] = 64
@@ -67,12 +71,17 @@ class KernelOptions(StrictModel):
     memory_bytes: Annotated[SizeBytes, Field(ge=2 * PAGE_BYTES)] | None = None
     cpus: int | None = Field(default=None, ge=1, le=4096)
     vma_locks: bool = True
+    huge_pages: Literal["never", "madvise", "always"] = "never"
+    max_ptes_none: int = Field(default=511, ge=0, le=511)
+    scan_sleep_ms: int = Field(default=10_000, ge=1, le=10**9)
+    pages_to_scan: int = Field(default=4096, ge=1, le=10**9)
 
     def limits(self) -> dict[str, int]:
         """What is set, by the kernel's names."""
         told = self.model_dump(
             exclude={"bits", "legacy_layout", "stack_limit_bytes", "memory_bytes"}
         )
+        told["huge_pages"] = ("never", "madvise", "always").index(self.huge_pages)
         if self.memory_bytes is not None:
             told["memory_pages"] = self.memory_bytes // PAGE_BYTES
         return {name: int(value) for name, value in told.items() if value is not None}

@@ -27,8 +27,8 @@ class Glibc(Caching):
     which methods are decisions meant to be replaced.
 
     Where threads meet in simulated time, whatever is not served by the thread cache takes its
-    arena's lock. Not modelled: fast bins that take a chunk without that lock; huge pages
-    themselves; the checks that stop a program with a broken heap.
+    arena's lock. Not modelled: fast bins that take a chunk without that lock; the checks that
+    stop a program with a broken heap.
     """
 
     # ---- the thread cache

@@ -86,7 +86,10 @@ class HugePages(StrictModel):
     clear: Figure
 
 
-ADDED_LATER = (Event.SHOOTDOWN, Event.SLEEP, Event.WAKE_DELAY)
+ADDED_LATER = (
+    Event.SHOOTDOWN, Event.SLEEP, Event.WAKE_DELAY,
+    Event.HUGE_FAULT, Event.HUGE_PAGE_ZEROED, Event.HUGE_PAGE_RELEASED,
+)  # fmt: skip
 """Events that older files lack; their price is then the shipped one."""
 
 _PRICES: dict[str, Any] = {

@@ -44,18 +44,22 @@ class Event(IntEnum):
     SHOOTDOWN = 22  # a system call has one other CPU, where a thread runs, forget translations
     SLEEP = 23  # a wait for a lock that puts the thread to sleep: CPU time of both sides
     WAKE_DELAY = 24  # from such a lock's release until the sleeper runs; nobody's CPU time
+    HUGE_FAULT = 25  # first access to 2 MiB that get a huge page
+    HUGE_PAGE_ZEROED = 26  # the kernel's clearing of it
+    HUGE_PAGE_RELEASED = 27  # a huge page given back as a whole
 
 
 N_EVENTS = len(Event)
 SYSCALLS = tuple(range(Event.BRK, Event.MPROTECT + 1))
-MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT)
+MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT, Event.HUGE_FAULT)
 PARTS = {
     "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
     "syscall_ns": (
-        *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.SHOOTDOWN, Event.SLEEP,
+        *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
+        Event.SHOOTDOWN, Event.SLEEP,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
-    "zeroing_ns": (Event.PAGE_ZEROED, Event.BYTE_ZEROED),
+    "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),
     "copying_ns": (Event.BYTE_COPIED,),
     "program_ns": (Event.BYTE_WRITTEN,),
 }  # fmt: skip

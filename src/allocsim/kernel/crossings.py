@@ -62,8 +62,9 @@ class Crossings(Component):
 
     # ---- system calls
     def released(self):
-        """How many pages calls took from their places so far."""
-        return self.counts[Event.PAGE_RELEASED] + self.counts[Event.PAGE_MOVED]
+        """How many pages calls took from their places so far, huge ones counting as one."""
+        small = self.counts[Event.PAGE_RELEASED] + self.counts[Event.PAGE_MOVED]
+        return small + self.counts[Event.HUGE_PAGE_RELEASED]
 
     def shoot_down(self, taken):
         """A call took `taken` pages: other CPUs forget them. Returns what that costs."""
@@ -181,8 +182,9 @@ class Crossings(Component):
 
     def write_absent(self, page, stop, base):
         start = self.now_ps()
+        before = self.minor_faults
         following = super().write_absent(page, stop, base)
-        self.note_faults(start, following - page, base + (page << PAGE_SHIFT))
+        self.note_faults(start, self.minor_faults - before, base + (page << PAGE_SHIFT))
         return following
 
     def is_settled(self, address, n_bytes):

@@ -72,10 +72,12 @@ def figures(
     counts = {b.name: c for b in benchmarks if (c := b.counts())}
     fitted = fit(with_sections(counts, found), {n: found.cpu_ns(n) for n in counts}, rng, resamples)
     own = (SECTION, DISPATCH)
+    steps = {b.name: _step(b, found, fitted, rng) for b in benchmarks}
     return Calibration(
         costs={name: e for name, e in fitted.unknowns.items() if name not in own}
-        | contention.prices(threads, found.cpu_ns, found.wall_ns, rng),
-        steps={b.name: _step(b, found, fitted, rng) for b in benchmarks},
+        | contention.prices(threads, found.cpu_ns, found.wall_ns, rng)
+        | huge_page_prices(steps),
+        steps=steps,
         threads=threads,
         contention=contention.figures(
             threads,
@@ -87,6 +89,19 @@ def figures(
         rounds=found.rounds,
         seconds=found.seconds,
     )
+
+
+def huge_page_prices(steps: Mapping[str, StepFigure]) -> dict[str, Estimate]:
+    """The events of huge pages, by name, where they were measured: a fault apart from clearing."""
+    if not {"huge_fault", "huge_clear", "huge_munmap"} <= steps.keys():
+        return {}
+    fault, clear = steps["huge_fault"].measured, steps["huge_clear"].measured
+    rest = [max(0.0, end - clear.ns) for end in (fault.ns, fault.low_ns, fault.high_ns)]
+    return {
+        "huge_fault": Estimate(*rest),
+        "huge_page_zeroed": clear,
+        "huge_page_released": steps["huge_munmap"].measured,
+    }
 
 
 def with_sections(counts: Counts, found: Measurements) -> dict[str, dict[str, float]]:
