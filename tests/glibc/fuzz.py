@@ -16,7 +16,8 @@ from random import Random
 from random_traces import Program, random_tunables
 
 from allocsim.glibc.versions import VERSIONS
-from allocsim.ground_truth.verify import Verdict, verify
+from allocsim.ground_truth.verdict import Verdict
+from allocsim.ground_truth.verify import verify
 from allocsim.trace import Trace, write_trace
 from allocsim.trace.text import export_csv
 

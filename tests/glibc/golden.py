@@ -17,7 +17,7 @@ from random_traces import Program, random_tunables
 
 from allocsim.ground_truth import GroundTruth, Syscalls, replay
 from allocsim.ground_truth.libc_packages import PACKAGES, libc_for
-from allocsim.ground_truth.verify import start_of_replays
+from allocsim.ground_truth.modelled import start_of_replays
 from allocsim.trace import Trace
 
 FOLDER = Path(__file__).parent.parent / "golden" / "glibc"

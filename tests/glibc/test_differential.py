@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_traces import ALIGNMENTS, AROUND, BORDERS, TUNABLES, Program, random_tunables
 
-from allocsim.glibc import BrkOnly, MmapOnly
+from allocsim.glibc import BrkOnly, Glibc, MmapOnly
 from allocsim.ground_truth.verify import verify
 from allocsim.trace import Op, Trace
 from allocsim.trace.text import read_csv
@@ -99,6 +99,21 @@ def test_a_wrong_model_is_told_with_the_op():
     assert verdict.what == "syscalls"
     assert "brk(" in verdict.real
     assert [line.split(":")[0] for line in verdict.context].count(f"op {verdict.op}") == 1
+
+
+def test_the_difference_that_comes_first_is_told():
+    """A heap that is not given back shows in a system call first, then in missing faults."""
+    op = [Op.MALLOC] * 4 + [Op.FREE] * 4 + [Op.MALLOC] * 4
+    trace = Trace.of(op=op, object=[0, 1, 2, 3] * 3, size=[100_000 * (o == Op.MALLOC) for o in op])
+    verdict = verify(trace, policy=NeverTrims, compiled=False)
+    assert verdict.what == "syscalls"
+    assert 4 <= verdict.op < 8
+    assert verdict.model == "no further system call"
+
+
+class NeverTrims(Glibc):
+    def should_trim(self, top_bytes):
+        return False
 
 
 class ForgetsToPad(BrkOnly):

@@ -4,7 +4,8 @@ import pytest
 from golden import FOLDER, load
 
 from allocsim.glibc.versions import VERSIONS
-from allocsim.ground_truth.verify import compared, modelled
+from allocsim.ground_truth.modelled import modelled
+from allocsim.ground_truth.verdict import compared
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)

@@ -20,7 +20,8 @@ from allocsim.ground_truth.heaps import (
 )
 from allocsim.ground_truth.held import Unreadable, held
 from allocsim.ground_truth.libc_packages import libc_for
-from allocsim.ground_truth.verify import modelled, verify
+from allocsim.ground_truth.modelled import modelled
+from allocsim.ground_truth.verify import verify
 from allocsim.trace import Op, Trace
 
 HEAP = 0x1000

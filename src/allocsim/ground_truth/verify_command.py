@@ -4,7 +4,8 @@ from allocsim.driver import driver_for
 from allocsim.engine import is_warm
 from allocsim.experiment.settings import Settings
 from allocsim.glibc import Glibc
-from allocsim.ground_truth.verify import Verdict, verify
+from allocsim.ground_truth.verdict import Verdict
+from allocsim.ground_truth.verify import verify
 from allocsim.workload import load_workload
 
 COMPILE_FROM_OPS = 3_000_000
