@@ -15,7 +15,8 @@ from allocsim.experiment.settings import Settings
 from allocsim.figures.validation import PANELS, draw_validation
 from allocsim.glibc import Glibc, MmapOnly
 from allocsim.ground_truth import replay
-from allocsim.ground_truth.measurement import Allocator, Band, find_allocator
+from allocsim.ground_truth.calibration.machine import huge_pages_setting
+from allocsim.ground_truth.measurement import Allocator, Band, find_allocator, prediction
 from allocsim.ground_truth.validation import Setting, Validation, command, validate
 from allocsim.ground_truth.validation.comparison import Pair, group_of
 from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking_of
@@ -139,6 +140,35 @@ def test_cpu_time_is_that_of_all_and_of_allocator_and_kernel_alone(found: Valida
             everything, alone = (getattr(pairs[f"cpu_ns.{k}"], side) for k in ("fill", "none"))
             assert everything.median > alone.median > 0, side
             assert alone.low <= alone.median <= alone.high
+
+
+@pytest.mark.parametrize(
+    ("setting", "hugetlb", "options"),
+    [
+        ("never", 1, {}),
+        ("unknown", 1, {}),
+        ("madvise", 0, {}),
+        ("madvise", 1, {"huge_pages": 1}),
+        ("always", 0, {"huge_pages": 2}),
+    ],
+)
+def test_huge_pages_are_simulated_as_the_machine_has_them(monkeypatch, setting, hugetlb, options):
+    monkeypatch.setattr(prediction, "huge_pages_setting", lambda: setting)
+    assert prediction.huge_pages_here({"hugetlb": hugetlb}) == options
+
+
+def test_huge_pages_that_glibc_asks_for():
+    if huge_pages_setting() != "madvise":
+        pytest.skip("huge pages are not for those who ask here")
+    trace = Trace.of(op=Op.MALLOC, object=[0, 1, 2], size=5 << 20)
+    asking = Setting("hugetlb=1", {"hugetlb": 1}, {"hugetlb": 1})
+    costs = CostTable.load()
+    [case] = validate(
+        {"t": trace}, [asking], find_allocator("glibc"), Glibc, costs, rounds=1
+    ).comparisons
+    faults = case.pairs()["minor_faults"]
+    assert faults.measured.median < 3 * 5 * 256  # small pages would be as many
+    assert faults.error == 0
 
 
 def test_a_wrong_policy_is_seen():

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from allocsim.engine import Result, simulate
+from allocsim.ground_truth.calibration.machine import huge_pages_setting
 from allocsim.ground_truth.measurement.counts import SAMPLES
 from allocsim.ground_truth.measurement.timing import Band
 from allocsim.ground_truth.replay import Writes
 from allocsim.kernel import CostTable
+from allocsim.kernel.huge_pages import ALWAYS, MADVISE
 from allocsim.metrics import cpu_interval_ns, memory_over_time
 from allocsim.policy import Policy
 from allocsim.trace import BATCH_OPS, Trace, TraceSource
@@ -64,6 +66,7 @@ def predict(
             policy,
             parameters=dict(parameters),
             costs=costs,
+            kernel_options=huge_pages_here(parameters),
             writing=writing,
             samples=min(SAMPLES, source.n_ops or SAMPLES),
             walks=0,
@@ -77,6 +80,17 @@ def predict(
         cpu_ns={kind: _cpu(runs[kind != "none"], costs, kind) for kind in writes},
         wall_ns={k: float(runs[k != "none"].totals["time_ns"]) for k in writes} if meeting else {},
     )
+
+
+def huge_pages_here(parameters: Mapping[str, int | float]) -> dict[str, int]:
+    """The kernel's option for huge pages as this machine has them.
+
+    Where they are for those who ask, only a policy that asks (`hugetlb`) needs a kernel with them.
+    """
+    setting = huge_pages_setting()
+    if setting == "always":
+        return {"huge_pages": ALWAYS}
+    return {"huge_pages": MADVISE} if setting == "madvise" and parameters.get("hugetlb") else {}
 
 
 def _totals(run: Result) -> dict[str, float | int]:
