@@ -288,7 +288,7 @@ def is_cached(cls: type[Component], method: str) -> bool:
 
 @cache
 def _entry_name(cls: type[Component], method: str) -> str:
-    return f"{cls.__name__}_{method}_{key(cls)}"
+    return f"{cls.__name__}_{method}_{key(cls)}"  # type: ignore[arg-type]
 
 
 def _entry_module(cls: type[Component], method: str, n_arguments: int) -> ModuleType:

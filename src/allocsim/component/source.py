@@ -16,6 +16,7 @@ import platform
 import textwrap
 from collections.abc import Callable
 from functools import cache
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,7 @@ def _made(function: ast.FunctionDef, method: Callable) -> Callable:
     return made
 
 
+@cache
 def key(cls: type[Component]) -> str:
     """A hash of everything that can change the compiled code of a component tree.
 
@@ -172,13 +174,14 @@ def _declaration(component: type[Component]) -> str:
 
 
 def _add(function: Callable, digest: Any, seen: set[Callable]) -> None:
-    """Add a function's source and, through it, whatever global it names."""
+    """Add what a function does and, through it, whatever global it names."""
     if function in seen:
         return
     seen.add(function)
-    digest.update(ast.unparse(tree_of(function)).encode())
-    digest.update(repr(function.__defaults__).encode())
-    for name in sorted(_names(function)):
+    digest.update(repr((function.__defaults__, sorted(vars(function)))).encode())
+    names: set[str] = set()
+    _add_code(function.__code__, digest, names)
+    for name in sorted(names):
         value = function.__globals__.get(name)
         if inspect.isfunction(value):
             _add(value, digest, seen)
@@ -191,5 +194,16 @@ def _add(function: Callable, digest: Any, seen: set[Callable]) -> None:
             digest.update(f"{name}={sorted(numbers)!r}".encode())
 
 
-def _names(function: Callable) -> set[str]:
-    return {n.id for n in ast.walk(tree_of(function)) if isinstance(n, ast.Name)}
+def _add_code(code: CodeType, digest: Any, names: set[str]) -> None:
+    """Add a function's bytecode, which knows neither comments nor line numbers, and collect the
+    names that it uses."""
+    names.update(code.co_names)
+    digest.update(repr((code.co_names, code.co_varnames, code.co_argcount)).encode())
+    digest.update(code.co_code)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _add_code(constant, digest, names)
+        elif isinstance(constant, frozenset):
+            digest.update(repr(sorted(constant, key=repr)).encode())
+        else:
+            digest.update(repr(constant).encode())

@@ -108,10 +108,20 @@ def to_stored(columns: dict[str, np.ndarray]) -> pa.RecordBatch:
     return pa.record_batch([pa.array(column) for column in stored.values()], schema=SCHEMA)
 
 
+def _elements(column: pa.Array, dtype: Any) -> np.ndarray:
+    """The elements of a column without nulls; `to_numpy` would load pandas."""
+    if column.null_count:
+        raise ValueError("it has values missing")
+    _, content = column.buffers()
+    if content is None:
+        return np.zeros(0, dtype)
+    return np.frombuffer(content, dtype)[column.offset : column.offset + len(column)]
+
+
 def from_stored(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """The columns of a batch, from what a file holds; no copies but `written`."""
-    arrays = [column.to_numpy(zero_copy_only=True) for column in batch.columns]
-    columns = dict(zip(COLUMNS, arrays, strict=True))
+    named = zip(COLUMNS.items(), batch.columns, strict=True)
+    columns = {name: _elements(column, dtype) for (name, dtype), column in named}
     unwritten = columns["written"]
     columns["written"] = default_written(columns["op"], columns["size"]) - unwritten
     return columns
