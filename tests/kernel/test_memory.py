@@ -189,6 +189,22 @@ def test_pairs_are_two_accesses(offset):
     assert paired.minor_faults == single.minor_faults == 2
 
 
+@given(st.lists(st.integers(0, 511), min_size=1, max_size=6), st.sampled_from(["unmap", "drop"]))
+def test_dropped_pages_hold_nothing_wherever_words_were(places, how):
+    kernel = Kernel()
+    at = kernel.mmap(2 * PAGE)
+    for place in places:
+        kernel.store(at + 8 * place, place + 1)
+    assert all(kernel.peek(at + 8 * place) == place + 1 for place in places)
+    if how == "unmap":
+        kernel.munmap(at, 2 * PAGE)
+        assert kernel.mmap(2 * PAGE) == at
+    else:
+        kernel.madvise(at, 2 * PAGE, 4)
+    assert kernel.resident_pages == 0
+    assert all(kernel.load(at + 8 * place) == 0 for place in range(512))
+
+
 def test_peeking_leaves_no_trace(kernel):
     at = kernel.mmap(PAGE)
     kernel.store(at, 7)

@@ -171,7 +171,7 @@ class Referee:
         """The whole words of a range that are not zero, with their addresses."""
         kernel, end = self.policy.kernel, address + n_bytes
         for page in range(address & -PAGE_BYTES, end, PAGE_BYTES):
-            if kernel.state[kernel.offset(page) >> PAGE_SHIFT] == WORDS:
+            if kernel.state[kernel.offset(page) >> PAGE_SHIFT] >= WORDS:
                 first = max((address + 7) & -8, page)
                 for at in range(first, min(end, page + PAGE_BYTES) - 7, 8):
                     if word := kernel.peek(at):

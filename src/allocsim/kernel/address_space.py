@@ -35,6 +35,7 @@ class VmaTable(Component):
     n_spare = 0
     n_areas = 0
     unmapped_bytes = 0  # how much the last unmap() really removed
+    recent = 0  # the cursor that was found last
 
     # ---- cursors
     @inline
@@ -60,9 +61,29 @@ class VmaTable(Component):
         return ((cursor >> 6) + 1) * BLOCK
 
     def first_above(self, address):
-        """The cursor of the lowest area that ends above `address`, or end()."""
+        """The cursor of the lowest area that ends above `address`, or end().
+
+        One call follows another at the same place, so the area found last and the one after it are
+        looked at first.
+        """
         if self.n_areas == 0:
             return self.end()
+        cursor = self.recent
+        if cursor < self.end() and cursor & 63 < self.used[self.order[cursor >> 6]]:
+            if self.hi[self.slot(cursor)] <= address:
+                cursor = self.after(cursor)
+                if cursor != self.end() and self.hi[self.slot(cursor)] > address:
+                    self.recent = cursor
+                    return cursor
+            else:
+                below = self.before(cursor)
+                if below < 0 or self.hi[self.slot(below)] <= address:
+                    return cursor
+        self.recent = self.search(address)
+        return self.recent
+
+    def search(self, address):
+        """The same by bisection, over blocks and within one."""
         low = 0
         high = self.n_blocks
         while low < high:

@@ -6,7 +6,7 @@ from allocsim.kernel.address_space import PROT_READ_WRITE
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import FREE, HUGE_PAGE_BYTES, Kernel
 from allocsim.kernel.layout import Layout
-from allocsim.kernel.memory import ABSENT, PAGE_SHIFT, SPAN_BYTES, WORDS, WRITTEN, ZERO
+from allocsim.kernel.memory import ABSENT, HEAD, PAGE_SHIFT, SPAN_BYTES, WORDS, WRITTEN, ZERO
 
 NEVER, MADVISE, ALWAYS = 0, 1, 2
 """The settings of /sys/kernel/mm/transparent_hugepage/enabled."""
@@ -253,6 +253,7 @@ class HugePageKernel(Kernel):
             return 0
         resident = count(self.state, first, first + PAGES, WRITTEN)
         resident += count(self.state, first, first + PAGES, WORDS)
+        resident += count(self.state, first, first + PAGES, HEAD)
         none = count(self.state, first, first + PAGES, ABSENT)
         none += count(self.state, first, first + PAGES, ZERO)
         if resident == 0 or none > self.max_ptes_none or resident + none < PAGES:

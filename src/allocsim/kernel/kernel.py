@@ -4,7 +4,7 @@ from allocsim.component import Array, Pool, host
 from allocsim.kernel.address_space import EFAULT, EINVAL, ENOMEM, PROT_READ_WRITE
 from allocsim.kernel.costs import Event
 from allocsim.kernel.layout import Layout
-from allocsim.kernel.memory import LAZY, PAGE_BYTES, PAGE_SHIFT, WRITTEN, Memory
+from allocsim.kernel.memory import HEAD, LAZY, LAZY_WORDS, PAGE_BYTES, PAGE_SHIFT, WRITTEN, Memory
 
 HUGE_PAGE_BYTES = 2 << 20
 DONTNEED, FREE = 4, 8  # madvise's advice
@@ -303,7 +303,9 @@ class Kernel(Memory):
         page = self.offset(address) >> PAGE_SHIFT
         stop = page + ((end - address) >> PAGE_SHIFT)
         while page < stop:
-            if self.state[page] >= WRITTEN:
+            if self.state[page] == HEAD:
+                self.state[page] = LAZY_WORDS
+            elif self.state[page] >= WRITTEN:
                 self.state[page] -= WRITTEN - LAZY
             page += 1
 

@@ -32,6 +32,8 @@ LAZY = 4  # MADV_FREE: resident, may be taken back any time
 LAZY_WORDS = 5
 WRITTEN = 6
 WORDS = 7
+HEAD = 8  # words lie in its first line only, as where a mapping of its own starts with a header
+HEAD_WORDS = 8
 
 
 class Memory(Component):
@@ -148,11 +150,17 @@ class Memory(Component):
             self.misaligned(address)
 
     def prepare_store(self, address, width):
-        """The same for a store, after which the page holds words."""
+        """The same for a store, after which the page holds words.
+
+        Most mapped chunks have words in their first line only: clearing a line when such a page is
+        dropped takes the host a tenth of the time that clearing a page takes.
+        """
         page = self.offset(address) >> PAGE_SHIFT
         if self.state[page] < WRITTEN:
             self.write_fault(page, address)
-        self.state[page] = WORDS
+        if self.state[page] != WORDS:
+            is_first = address & (PAGE_BYTES - 1) < 8 * HEAD_WORDS
+            self.state[page] = HEAD if is_first else WORDS
         if address & (width - 1):
             self.misaligned(address)
 
@@ -373,17 +381,18 @@ class Memory(Component):
         page = self.offset(address) >> PAGE_SHIFT
         stop = page + (n_bytes >> PAGE_SHIFT)
         resident = self.resident_in(address, n_bytes)
-        self.forget_words(page, stop, WORDS)
-        self.forget_words(page, stop, LAZY_WORDS)
+        self.forget_words(page, stop, WORDS, WORDS_PER_PAGE)
+        self.forget_words(page, stop, HEAD, HEAD_WORDS)
+        self.forget_words(page, stop, LAZY_WORDS, WORDS_PER_PAGE)
         fill(self.state, page, stop - page, ABSENT)
         self.resident_pages -= resident
         return resident
 
-    def forget_words(self, page, stop, state):
-        """Clear the words of all pages of [page, stop) in that state."""
+    def forget_words(self, page, stop, state, n_words):
+        """Clear the first n_words words of all pages of [page, stop) in that state."""
         at = find(self.state, page, stop, state)
         while at < stop:
-            zero(self.words, at * WORDS_PER_PAGE, WORDS_PER_PAGE)
+            zero(self.words, at * WORDS_PER_PAGE, n_words)
             at = find(self.state, at + 1, stop, state)
 
     def resident_in(self, address, n_bytes):
@@ -392,6 +401,7 @@ class Memory(Component):
         stop = page + (n_bytes >> PAGE_SHIFT)
         return (
             count(self.state, page, stop, WORDS)
+            + count(self.state, page, stop, HEAD)
             + count(self.state, page, stop, WRITTEN)
             + count(self.state, page, stop, LAZY_WORDS)
             + count(self.state, page, stop, LAZY)
@@ -404,6 +414,7 @@ class Memory(Component):
         to = self.offset(target) >> PAGE_SHIFT
         n = n_bytes >> PAGE_SHIFT
         self.move_words(page, page + n, to, WORDS)
+        self.move_words(page, page + n, to, HEAD)
         self.move_words(page, page + n, to, LAZY_WORDS)
         move(self.state, page, to, n)
         fill(self.state, page, n, ABSENT)

@@ -132,7 +132,7 @@ class SwappingKernel(Kernel):
                 zero(self.words, page * WORDS_PER_PAGE, WORDS_PER_PAGE)
                 self.state[page] = ABSENT
             else:
-                self.state[page] = SWAPPED_WORDS if self.state[page] == WORDS else SWAPPED
+                self.state[page] = SWAPPED_WORDS if self.state[page] >= WORDS else SWAPPED
                 self.charge(Event.PAGE_SWAPPED, 1)
 
     def plant(self, address, word):
@@ -146,7 +146,7 @@ class SwappingKernel(Kernel):
     def drop(self, address, n_bytes):
         page = self.offset(address) >> PAGE_SHIFT
         stop = page + (n_bytes >> PAGE_SHIFT)
-        self.forget_words(page, stop, SWAPPED_WORDS)
+        self.forget_words(page, stop, SWAPPED_WORDS, WORDS_PER_PAGE)
         while page < stop:
             if self.state[page] >= LAZY:
                 self.leave(page + 1)
