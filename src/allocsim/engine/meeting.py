@@ -30,6 +30,8 @@ class Meeting:
         driver, n_threads = run.driver, run.source.n_threads
         kernel: Any = driver.policy.kernel
         self.run, self.driver, self.kernel = run, driver, kernel
+        self.others, self.report, self.reports = kernel.others, driver.report, run.reports
+        self.crossed = kernel.crossings
         self.timeline = Timeline()
         self.cpus, self.scarce = Cpus(cpus), cpus < n_threads
         self.mmap_lock = MmapLock()
@@ -66,26 +68,26 @@ class Meeting:
 
     def run_ahead(self, thread: int, clock: int, until: int) -> int:
         """Run operations of a thread from its clock on; why it stopped (see `run_ahead`)."""
-        self.kernel.others[0] = self.cpus.running - 1
-        first = self.driver.heads[thread]
+        self.others[0] = self.cpus.running - 1
+        due = self.next_stop - self.ops_done
         try:
-            why: int = self.bound.call(thread, clock, until, self.next_stop - self.ops_done)
+            why: int = self.bound.call(thread, clock, until, due if due > 0 else 1)
         except Exception as error:
             self.bound.close()
-            row = first + self.driver.n_ops - self.ops_done
+            row = self.driver.heads[thread] + self.driver.n_ops - self.ops_done
             raise explained(error, self.driver, Op(self.driver.queued_ops[row])) from error
-        n = self.driver.report[N_OPS]
+        n = self.report[N_OPS]
         self.ops_done += n
-        if self.ops_done == self.next_stop or self.run.reports:
-            self._note(first, n)
+        if n == due or self.reports:
+            self._note(self.driver.heads[thread] - n, n, n == due)
         return why
 
-    def _note(self, first: int, n: int) -> None:
+    def _note(self, first: int, n: int, sample: bool) -> None:
         """n operations from a queue's place `first` are done: report them, sample if it is time."""
         self.bound.close()
         columns = (self.driver.ran_addresses, self.driver.ran_faults)
         self.run.report(*(np.array(column[first : first + n]) for column in columns))
-        if self.ops_done == self.next_stop:
+        if sample:
             self.driver.enter(self.driver.policy.thread, self.timeline.now)
             self.run.sample()
             self.next_stop = self.run.schedule.next_stop()

@@ -67,13 +67,16 @@ class Thread:
                 if meeting.scarce:
                     yield from self._work_in_slices(tail)
                 else:
-                    self._work(tail)
-                self._end_operation(slot)
+                    self.clock += tail
+                    self.work += tail
+                if slot >= 0:
+                    self._end_operation(slot)
                 continue
             if meeting.scarce:
                 yield from self._work_in_slices(report[CLOCK_PS] - start)
             else:
-                self._work(report[CLOCK_PS] - start)
+                self.clock = report[CLOCK_PS]
+                self.work += self.clock - start
             if why in (MEETS, PAUSED):
                 if appointments[0][0] <= self.clock and timeline.now < self.clock:
                     yield self.turn.armed().at(self.clock)
@@ -93,12 +96,11 @@ class Thread:
         return driver.heads[self.number] == driver.tails[self.number]
 
     def _end_operation(self, slot: int) -> None:
-        if slot >= 0:
-            driver = self.meeting.driver
-            driver.done[slot] += 1
-            driver.done_ps[slot] = self.clock
-            if driver.wanted[slot]:
-                self.meeting.finish(slot, self.clock)
+        driver = self.meeting.driver
+        driver.done[slot] += 1
+        driver.done_ps[slot] = self.clock
+        if driver.wanted[slot]:
+            self.meeting.finish(slot, self.clock)
 
     def _wait_for_object(self, slot: int) -> Steps:
         """Operations of other threads on the object come first: sleep until one has ended."""
@@ -113,23 +115,20 @@ class Thread:
         yield from self._take_cpu()
 
     # ---- time that passes
-    def _work(self, duration: int) -> None:
-        """Run in user mode."""
-        self.clock += duration
-        self.work += duration
-
     def _work_in_slices(self, duration: int) -> Steps:
         """Run in user mode where CPUs are scarce: others get theirs after a time slice."""
         while self.clock + duration >= self.slice_end:
             part = max(0, self.slice_end - self.clock)
-            self._work(part)
+            self.clock += part
+            self.work += part
             duration -= part
             yield from self._catch_up()
             if self.meeting.cpus.queue:
                 self.meeting.cpus.give_back()
                 yield from self._take_cpu()
             self.slice_end = self.clock + SLICE_PS
-        self._work(duration)
+        self.clock += duration
+        self.work += duration
 
     def _run_in_kernel(self, duration: int) -> None:
         self.clock += duration
@@ -162,19 +161,20 @@ class Thread:
     # ---- crossings
     def _cross(self, n: int) -> Steps:
         """Play the n crossings of an operation."""
-        meeting, timeline = self.meeting, self.timeline
-        rows = meeting.kernel.crossings[: n * WIDTH].tolist()
+        meeting, timeline, appointments = self.meeting, self.timeline, self.timeline.appointments
+        rows = meeting.crossed[: n * WIDTH].tolist()
         meeting.crossings += n
         for at in range(0, n * WIDTH, WIDTH):
             kind, before, hold, count, shared, lo, hi, _ = rows[at : at + WIDTH]
             if meeting.scarce:
                 yield from self._work_in_slices(before)
             else:
-                self._work(before)
+                self.clock += before
+                self.work += before
             if kind == UNLOCKED:  # others learn it when they come: no need for an appointment
                 meeting.lock(count).give_back(self.clock)
                 continue
-            if timeline.appointments[0][0] <= self.clock and timeline.now < self.clock:
+            if appointments[0][0] <= self.clock and timeline.now < self.clock:
                 yield self.turn.armed().at(self.clock)
             if kind == LOCKED:
                 lock = meeting.lock(count)
@@ -183,10 +183,13 @@ class Thread:
                 lock.take()
             elif kind == FAULT:
                 yield from self._fault(hold, count, lo, hi)
-            elif count == 1:
-                yield from self._hold_mmap_lock(kind == WRITER, hold, shared, lo, hi)
-            else:
+            elif count > 1:
                 yield from self._fault_as_reader(hold, count)
+            elif meeting.mmap_lock.is_open(kind == WRITER, self.clock):
+                self._run_in_kernel(hold)
+                meeting.mmap_lock.hold(kind == WRITER, self.clock, shared, lo, hi)
+            else:
+                yield from self._wait_for_mmap_lock(kind == WRITER, hold, shared, lo, hi)
 
     def _fault(self, hold: int, count: int, lo: int, hi: int) -> Steps:
         """`count` faults under the lock of the area [lo, hi), unless a writer changes that area."""
@@ -200,7 +203,7 @@ class Thread:
                 until = timeline.appointments[0][0]
             if lock.locks_area(lo, hi, self.clock):
                 count -= 1
-                yield from self._hold_mmap_lock(False, each, 0, 0, 0)
+                yield from self._read_mmap_lock(each)
                 continue
             n = count
             if until < self.clock + count * each:
@@ -214,18 +217,22 @@ class Thread:
         self.meeting.crossings += count - 1
         each, rest = divmod(hold, count)
         for _ in range(count):
-            yield from self._hold_mmap_lock(False, each, 0, 0, 0)
+            yield from self._read_mmap_lock(each)
         self._run_in_kernel(rest)
 
-    def _hold_mmap_lock(self, writes: bool, hold: int, shared: int, lo: int, hi: int) -> Steps:
-        """Be in the kernel for `hold`, with mmap_lock."""
-        meeting, timeline, lock = self.meeting, self.timeline, self.meeting.mmap_lock
-        if timeline.appointments[0][0] <= self.clock and timeline.now < self.clock:
+    def _read_mmap_lock(self, hold: int) -> Steps:
+        """Be in the kernel for `hold`, with mmap_lock as a reader."""
+        if self.timeline.appointments[0][0] <= self.clock and self.timeline.now < self.clock:
             yield self.turn.armed().at(self.clock)
-        if lock.is_open(writes, self.clock):
+        if self.meeting.mmap_lock.is_open(False, self.clock):
             self._run_in_kernel(hold)
-            lock.hold(writes, self.clock, shared, lo, hi)
-            return
+            self.meeting.mmap_lock.hold(False, self.clock)
+        else:
+            yield from self._wait_for_mmap_lock(False, hold, 0, 0, 0)
+
+    def _wait_for_mmap_lock(self, writes: bool, hold: int, shared: int, lo: int, hi: int) -> Steps:
+        """Wait for mmap_lock, spinning or asleep, then be in the kernel for `hold`."""
+        meeting, timeline, lock = self.meeting, self.timeline, self.meeting.mmap_lock
         spins = writes and lock.is_worth_spinning(self.clock)
         if not spins:
             yield from self._leave_cpu()
