@@ -2,15 +2,20 @@
 
     python -m benchmarks.contention [--rounds 25] [--costs costs.toml]
 
-Measured are contests of `allocsim calibrate`: each thread on a CPU of its own, one thread and two
-in turn. Simulated are the same calls and faults at the given unit costs, with a little thinking at
-random in between: no machine is so regular that two threads keep out of each other's way for ever.
-What is printed is the time of a repetition with two threads over that with one; measured as the
-median over rounds, with the quartiles. Other work on the machine spoils wall times first.
+Measured are contests of `allocsim calibrate`: two threads of one process, each on a CPU of its own,
+and in turn with them two processes of one thread each on the same CPUs, which have nothing to
+contend for, but suffer alike from whatever else the machine does. Simulated are the same calls and
+faults at the given unit costs, with a little thinking at random in between: no machine is so
+regular that two threads keep out of each other's way for ever. What is printed is the time of a
+repetition in two threads over that in two processes; measured as the median over rounds, with the
+quartiles. Other work on the machine still lengthens waits: a thread that wakes up finds its CPU
+taken.
 """
 
 import argparse
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -70,7 +75,7 @@ class Repeated:
 
 
 def measured(rounds: int) -> dict[str, np.ndarray]:
-    """CPU and wall time with two threads over those with one, by kind and round."""
+    """CPU and wall time in two threads over those in two processes, by kind and round."""
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     tasks = {c.name: c for c in contests([1, 2])}
     with TemporaryDirectory() as folder:
@@ -78,9 +83,21 @@ def measured(rounds: int) -> dict[str, np.ndarray]:
         bench.warm_up(1 << 14)
         for _ in range(rounds):
             for kind, ratios in found.items():
-                one, two = (_times(bench, tasks[f"{kind}:{n}"]) for n in (1, 2))
-                ratios.append((two[0] / one[0], two[1] / one[1]))
+                apart = np.mean(_side_by_side(bench, tasks[f"{kind}:1"]), axis=0)
+                together = _times(bench, tasks[f"{kind}:2"])
+                ratios.append((together[0] / apart[0], together[1] / apart[1]))
     return {kind: np.array(ratios) for kind, ratios in found.items()}
+
+
+def _side_by_side(bench: Bench, contest: Contest) -> list[tuple[float, float]]:
+    """The contest in two processes at the same time, each on a CPU of its own."""
+
+    def on(cpu: int) -> tuple[float, float]:
+        os.sched_setaffinity(0, {cpu})  # of this thread; the process that it starts inherits it
+        return _times(bench, contest)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(on, sorted(os.sched_getaffinity(0))[:2]))
 
 
 def _times(bench: Bench, contest: Contest) -> tuple[float, float]:
@@ -112,15 +129,14 @@ def main() -> None:
     costs = CostTable.load(chosen.costs)
     found = measured(chosen.rounds)
     print(costs.origin())
-    print(
-        f"{'two threads over one':<20} {'measured (quartiles)':>24} {'simulated':>10} {'error':>7}"
-    )
+    titles = ("two threads, over two processes", "measured (quartiles)", "simulated", "error")
+    print("{:<32} {:>24} {:>10} {:>7}".format(*titles))
     for kind in KINDS:
         for i, clock in enumerate(("cpu", "wall")):
             low, middle, high = np.percentile(found[kind][:, i], [25, 50, 75])
             model = simulated(kind, costs)[i]
             seen = f"{middle:.2f} ({low:.2f} to {high:.2f})"
-            print(f"{kind + ' ' + clock:<22} {seen:>24} {model:>10.2f} {model / middle - 1:>7.0%}")
+            print(f"{kind + ' ' + clock:<32} {seen:>24} {model:>10.2f} {model / middle - 1:>7.0%}")
 
 
 if __name__ == "__main__":

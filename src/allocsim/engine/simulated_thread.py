@@ -238,8 +238,11 @@ class Thread:
             yield from self._leave_cpu()
         yield lock.wait(self.turn.armed(), writes)
         lock.called(self.turn)
-        self.wait_mmap_lock += self._skip_to(timeline.now)
-        if not spins:
+        waited = self._skip_to(timeline.now)
+        self.wait_mmap_lock += waited
+        if spins:
+            meeting.kernel.counts[Event.SPIN_NS] += waited // 1000
+        else:
             yield from self._wake_up()
             self.wait_mmap_lock += self._skip_to(self.clock + meeting.wake_delay)
         self._run_in_kernel(hold)

@@ -47,6 +47,7 @@ class Event(IntEnum):
     HUGE_FAULT = 25  # first access to 2 MiB that get a huge page
     HUGE_PAGE_ZEROED = 26  # the kernel's clearing of it
     HUGE_PAGE_RELEASED = 27  # a huge page given back as a whole
+    SPIN_NS = 28  # a nanosecond that a thread waits for a lock without giving its CPU up
 
 
 N_EVENTS = len(Event)
@@ -56,7 +57,7 @@ PARTS = {
     "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
     "syscall_ns": (
         *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
-        Event.SHOOTDOWN, Event.SLEEP,
+        Event.SHOOTDOWN, Event.SLEEP, Event.SPIN_NS,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),
