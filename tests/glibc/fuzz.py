@@ -1,6 +1,7 @@
 """A long search for differences between model and real glibc.
 
 usage: python tests/glibc/fuzz.py [--version 2.41] [--seeds 0:1000] [--minutes 10] [--ops 50000]
+                                  [--threads 1,2,16]
 
 Each seed is one trace with its tunables and threads. One in twelve writes its large blocks whole;
 the others are light, since page faults would take nearly all the time. A difference is printed with
@@ -10,6 +11,7 @@ its seed, and its trace, cut off behind the first difference, goes to tests/regr
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -26,10 +28,10 @@ THREADS = (1, 1, 1, 2, 4, 16)
 SHARE_LIGHT = 11 / 12
 
 
-def drawn(seed: int, n_ops: int) -> tuple[Trace, dict[str, int]]:
+def drawn(seed: int, n_ops: int, threads: Sequence[int] = THREADS) -> tuple[Trace, dict[str, int]]:
     """The trace and tunables of one seed."""
     random = Random(seed)
-    n_threads, tunables = random.choice(THREADS), random_tunables(random)
+    n_threads, tunables = random.choice(threads), random_tunables(random)
     light = random.random() < SHARE_LIGHT
     return Program(random, n_threads, light=light).trace(n_ops), tunables
 
@@ -51,14 +53,16 @@ def main() -> None:
     parser.add_argument("--seeds", default="0:1000")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--ops", type=int, default=50_000)
+    parser.add_argument("--threads", default=",".join(map(str, THREADS)))
     given = parser.parse_args()
     first, last = map(int, given.seeds.split(":"))
+    threads = [int(n) for n in given.threads.split(",")]
     end, n_ops, n_differ = time.monotonic() + 60 * given.minutes, 0, 0
     for seed in range(first, last):
         if time.monotonic() > end:
             last = seed
             break
-        trace, tunables = drawn(seed, given.ops)
+        trace, tunables = drawn(seed, given.ops, threads)
         parameters = {**tunables, "version": given.version}
         verdict = verify(trace, parameters)
         n_ops += verdict.ops
