@@ -10,6 +10,7 @@ from benchmarks.speed.streams import Growing, Looped, closed
 from benchmarks.speed.traces import LARGE, SMALL, made, recorded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("churn", [SMALL, LARGE])
 def test_made_traces_are_sound_and_the_same_each_time(churn):
     trace = made(churn, 3_000)

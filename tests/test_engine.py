@@ -217,6 +217,7 @@ def test_compiled_code_refuses_what_lies_beyond_its_tables(column, value):
         driver.run("drive", *drive_columns(Trace.concatenate([])), 0, 3, compiled=True)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
     monkeypatch.setattr(simulation, "COMPILE_FROM_OPS", 1)
     trace = Trace.of(op=[MALLOC], object=[0], size=[10])

@@ -25,6 +25,7 @@ def verify(folder, *options):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_glibc")
 @pytest.mark.parametrize(
     "options",

@@ -78,6 +78,7 @@ def for_plain(trace: Trace) -> Trace:
     return Trace.of(**columns | {"written": columns["size"]})
 
 
+@pytest.mark.slow
 def test_addresses_and_faults_are_those_of_a_plain_program(
     churn: MakeChurn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

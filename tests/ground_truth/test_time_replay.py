@@ -45,6 +45,7 @@ def test_threads_that_take_turns_do_the_same_work_as_in_a_report(churn: MakeChur
     assert timing.threads == ()
 
 
+@pytest.mark.slow
 def test_threads_run_freely_but_objects_keep_their_order(churn: MakeChurn) -> None:
     trace = churn(20_000, n_slots=8, n_threads=3)
     timing = time_replay(trace, free_threads=True)
@@ -82,6 +83,7 @@ def test_another_allocator_by_preloading(tmp_path: Path, monkeypatch: pytest.Mon
     assert time_replay(trace, environment={"LD_PRELOAD": str(library)}).ops == 3
 
 
+@pytest.mark.slow
 def test_waiting_for_each_others_objects_is_told_apart() -> None:
     """Thread 1 frees what thread 0 gets, after a block that keeps thread 0 busy."""
     busy, rounds = 64 << 20, 20

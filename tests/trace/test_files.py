@@ -64,6 +64,7 @@ def path(tmp_path):
 # --- round trips ---
 
 
+@pytest.mark.slow
 @FOLDER_FOR_ALL_EXAMPLES
 @given(trace=traces(), write_ops=st.integers(1, 70), read_ops=st.integers(1, 70))
 def test_a_trace_comes_back_whatever_the_batches(trace, write_ops, read_ops, path):

@@ -173,6 +173,7 @@ def test_programs_that_are_run_have_traces_of_their_own(built: Build, output: Pa
     assert (of_size(before, 5555), of_size(before, 6666), of_size(before, 40)) == (1, 1, 0)
 
 
+@pytest.mark.slow
 def test_signal_handlers_may_allocate(built: Build, output: Path) -> None:
     recording, trace = run(output, built("signals"))
     extras = open_trace(output).provenance.extras

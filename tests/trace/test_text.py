@@ -29,6 +29,7 @@ def imported(text, parquet, content: str | bytes) -> Trace:
     return open_trace(parquet).read()
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
 )

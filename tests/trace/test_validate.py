@@ -158,11 +158,13 @@ def test_totals_follow_blocks_and_mappings():
     assert totals[[LIVE, LIVE_PEAK, MAPPED, MAPPED_PEAK]].tolist() == [60, 150, 0, PAGE]
 
 
+@pytest.mark.slow
 @given(traces())
 def test_random_valid_traces_are_accepted(trace):
     check(trace)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(traces(), st.data())
 def test_interpreted_and_compiled_checks_agree(trace, data):
