@@ -1,6 +1,6 @@
 """The semi-internal parts of numba that compiled components lean on: one smoke test for each.
 
-If one fails after an update of numba, `allocsim.component.compiler` and `method_compiler` need work
+If one fails after an update of numba, `allocsim.component.records` and `method_compiler` need work
 and the range of versions in pyproject.toml must not be widened.
 """
 
@@ -174,7 +174,7 @@ def test_compilations_can_go_untimed():
 
 
 def test_templates_of_attributes_can_be_found_by_name(point):
-    """What `compiler._look_up` does: one template that knows all others."""
+    """What `records._look_up` does: one template that knows all others."""
     kind, record = new_record("Named")
     at = cast_to(record)
 

@@ -159,9 +159,11 @@ def key(cls: type[Component]) -> str:
 def _environment() -> tuple[str, ...]:
     import numba
 
-    from allocsim.component import compiler, method_compiler
+    from allocsim.component import compiler, method_compiler, records
 
-    own = tuple(inspect.getsource(m) for m in (base, fields, native, compiler, method_compiler))
+    own = tuple(
+        inspect.getsource(m) for m in (base, fields, native, records, compiler, method_compiler)
+    )
     own += (inspect.getsource(inspect.getmodule(_environment)),)  # type: ignore[arg-type]
     return (numba.__version__, np.__version__, platform.python_version(), platform.machine(), *own)
 
