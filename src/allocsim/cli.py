@@ -167,6 +167,9 @@ def simulate_command(
     memory: Annotated[
         str | None, typer.Option(help="Physical memory, e.g. 64M; pages beyond it are swapped.")
     ] = None,
+    huge_pages: Annotated[
+        str, typer.Option(help="Transparent huge pages: never, madvise or always.")
+    ] = "never",
     seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
@@ -196,6 +199,7 @@ def simulate_command(
             referee=referee,
             seed=seed,
             memory=memory,
+            huge_pages=huge_pages,
         ),
         as_json=json_output,
     )

@@ -21,7 +21,7 @@ class Bench:
             if self.lock.is_open(writes, arrives):
                 self.lock.hold(writes, arrives + hold, shared)
             else:
-                yield self.lock.wait(turn.armed(), writes)
+                yield self.lock.wait(turn.armed(), writes, not writes)
                 self.lock.called(turn)
                 self.lock.arrive(turn, self.timeline.now + hold, shared)
             self.held[number] = (self.timeline.now, self.timeline.now + hold)
@@ -85,6 +85,22 @@ def test_writers_spin_for_writers_and_for_readers_that_leave_soon():
     assert lock.is_worth_spinning(0)
     lock.hold(False, SPIN_PS + 1)
     assert not lock.is_worth_spinning(0)
+
+
+def test_nobody_spins_behind_a_sleeper_who_may_need_the_cpu():
+    timeline, lock = Timeline(), MmapLock()
+    lock.hold(True, 100)
+    spinner, sleeper = Turn(timeline, 0), Turn(timeline, 1)
+    lock.wait(spinner.armed(), True, sleeps=False)
+    assert lock.is_worth_spinning(0)
+    lock.wait(sleeper.armed(), False, sleeps=True)
+    assert not lock.is_worth_spinning(0)
+    lock.called(spinner)
+    lock.arrive(spinner, 200)
+    lock.called(sleeper)
+    lock.arrive(sleeper, 300)
+    assert lock.sleepers == 0
+    assert lock.is_worth_spinning(300)
 
 
 @pytest.mark.parametrize(("again", "then"), [(False, 150), (True, 1050)])

@@ -243,6 +243,15 @@ def test_one_thread_has_a_row_that_waits_for_nobody():
     assert result.totals["threads_wait_mmap_lock_ns"] == 0
 
 
+@pytest.mark.parametrize("vma_locks", [0, 1])
+def test_many_threads_on_few_cpus_come_to_an_end(vma_locks):
+    """Spinning writers once kept the CPUs that sleepers before them in the queue needed."""
+    source = workload(63, 2500, live=1, cross_thread_frees=0.5, accesses={"written": 0})
+    options = {"cpus": 2, "vma_locks": vma_locks}
+    result = run(source, load_policy("mmap_only"), kernel_options=options)
+    assert result.totals["ops"] == 2500
+
+
 def test_a_lock_that_is_never_given_back_is_an_error():
     class Forgetful(Pages):
         def free(self, address):

@@ -40,14 +40,14 @@ class Turn(simpy.Event):
     """A thread's next move; at equal times the lower thread number goes first.
 
     Each thread has one and uses it again and again, since it waits for one thing at a time.
-    `writes` is for locks: what the thread is going to do.
+    `writes` and `sleeps` are for locks: what the thread is going to do, and how it waits.
     """
 
     def __init__(self, timeline: Timeline, thread: int) -> None:
         super().__init__(timeline)
         self._ok, self._value = True, None
         self.timeline, self.priority = timeline, _FIRST_THREAD + thread
-        self.writes = False
+        self.writes = self.sleeps = False
 
     def armed(self) -> "Turn":
         """The event, to be waited for once more; `at` says until when, now or later."""

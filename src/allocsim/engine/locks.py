@@ -25,6 +25,7 @@ class MmapLock:
         self.writer_until = self.readers_until = 0
         self.lo = self.hi = 0
         self.queue: deque[Turn] = deque()
+        self.sleepers = 0  # in the queue
         self.called_readers = 0
         self.called_writer = False
         self._appointed = False
@@ -40,9 +41,13 @@ class MmapLock:
         return now < self.writer_until and lo < self.hi and self.lo < hi
 
     def is_worth_spinning(self, now: int) -> bool:
-        """Whether a writer that must wait spins on its CPU instead of going to sleep."""
-        readers_go = self.called_readers == 0 and self.readers_until <= now + SPIN_PS
-        return readers_go and not self.called_writer
+        """Whether a writer that must wait spins on its CPU instead of going to sleep.
+
+        Not behind a sleeper, who may need that very CPU to go on.
+        """
+        if self.sleepers or self.called_readers or self.called_writer:
+            return False
+        return self.readers_until <= now + SPIN_PS
 
     def hold(self, writes: bool, until: int, shared: int = 0, lo: int = 0, hi: int = 0) -> None:
         """A thread has it and leaves at `until`; a writer is a reader for the last `shared`."""
@@ -53,9 +58,10 @@ class MmapLock:
         if self.queue:
             self._appoint()
 
-    def wait(self, turn: Turn, writes: bool) -> Turn:
+    def wait(self, turn: Turn, writes: bool, sleeps: bool) -> Turn:
         """Join the queue; the turn comes when the lock is the thread's."""
-        turn.writes = writes
+        turn.writes, turn.sleeps = writes, sleeps
+        self.sleepers += sleeps
         self.queue.append(turn)
         if not self._appointed:
             self._appoint()
@@ -64,6 +70,7 @@ class MmapLock:
     def called(self, turn: Turn) -> None:
         """The turn has come: the thread holds the lock, until when is to be told by `arrive`."""
         self.queue.popleft()
+        self.sleepers -= turn.sleeps
         self._appointed = False
         if turn.writes:
             self.called_writer = True

@@ -8,10 +8,9 @@ end of the operation and so the start of the thread's next one.
 from typing import Any
 
 import numpy as np
-import simpy
 
 from allocsim.component import Bound
-from allocsim.engine.clock import Timeline, Turn
+from allocsim.engine.clock import NEVER_PS, Timeline, Turn
 from allocsim.engine.locks import Cpus, MmapLock, PolicyLock
 from allocsim.engine.queues import Queues
 from allocsim.engine.run import Run, explained
@@ -43,7 +42,6 @@ class Meeting:
         self.ops_done, self.next_stop = driver.n_ops, run.schedule.next_stop()
         self.crossings = 0
         self.threads = [Thread(self, number) for number in range(n_threads)]
-        self.lives: list[simpy.Process] = []
 
     def play(self) -> None:
         """Run all threads to their ends."""
@@ -52,9 +50,9 @@ class Meeting:
             if self.run.khugepaged is not None:
                 background = self.run.khugepaged.live(self.timeline, 1_000_000_000, self._collapse)
                 self.timeline.process(background)
-            self.lives = [self.timeline.process(thread.live()) for thread in self.threads]
+            lives = [self.timeline.process(thread.live()) for thread in self.threads]
             self.timeline.play()
-            waiting = [str(t.number) for t in self.threads if self.lives[t.number].is_alive]
+            waiting = [str(t.number) for t in self.threads if lives[t.number].is_alive]
             if waiting:
                 raise SimulationError(f"threads wait for ever, for locks: {', '.join(waiting)}")
         finally:
@@ -96,8 +94,8 @@ class Meeting:
         self.bound.open()
 
     def _collapse(self, n_pages: int) -> int | None:
-        """khugepaged's turn; None when no thread is left that it could help."""
-        if not any(life.is_alive for life in self.lives):
+        """khugepaged's turn; None when no thread is left that will ever do anything."""
+        if self.timeline.appointments[0][0] >= NEVER_PS:
             return None
         self.bound.close()
         made = self.run.collapse(n_pages)

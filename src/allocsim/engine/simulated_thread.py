@@ -236,7 +236,7 @@ class Thread:
         spins = writes and lock.is_worth_spinning(self.clock)
         if not spins:
             yield from self._leave_cpu()
-        yield lock.wait(self.turn.armed(), writes)
+        yield lock.wait(self.turn.armed(), writes, not spins)
         lock.called(self.turn)
         waited = self._skip_to(timeline.now)
         self.wait_mmap_lock += waited

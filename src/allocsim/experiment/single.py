@@ -20,6 +20,7 @@ from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_number
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
+from allocsim.kernel.huge_pages import SETTINGS
 from allocsim.kernel.memory import PAGE_BYTES
 from allocsim.policy import Policy, load_policy
 from allocsim.workload import load_workload
@@ -57,6 +58,7 @@ class Request:
     referee: bool = False
     seed: int = 0
     memory: str | None = None
+    huge_pages: str = "never"
 
 
 class _Table:
@@ -234,12 +236,15 @@ def _layout(request: Request) -> Layout | None:
 
 
 def _kernel_options(request: Request) -> dict[str, int]:
-    if request.memory is None:
-        return {}
-    return {
-        "memory_pages": int(parse_number(f"--memory {request.memory}", request.memory))
-        // PAGE_BYTES
-    }
+    if request.huge_pages not in SETTINGS:
+        raise InputError(f"--huge-pages {request.huge_pages}: one of {', '.join(SETTINGS)}")
+    options = {}
+    if request.huge_pages != SETTINGS[0]:
+        options["huge_pages"] = SETTINGS.index(request.huge_pages)
+    if request.memory is not None:
+        n_bytes = int(parse_number(f"--memory {request.memory}", request.memory))
+        options["memory_pages"] = n_bytes // PAGE_BYTES
+    return options
 
 
 def _ops_into(table: _Table) -> Callable[[np.ndarray, np.ndarray], None]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from allocsim.experiment.axis import Axis
+from allocsim.kernel.huge_pages import SETTINGS
 from allocsim.kernel.memory import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.strict_toml import SizeBytes, StrictModel
@@ -81,7 +82,7 @@ class KernelOptions(StrictModel):
         told = self.model_dump(
             exclude={"bits", "legacy_layout", "stack_limit_bytes", "memory_bytes"}
         )
-        told["huge_pages"] = ("never", "madvise", "always").index(self.huge_pages)
+        told["huge_pages"] = SETTINGS.index(self.huge_pages)
         if self.memory_bytes is not None:
             told["memory_pages"] = self.memory_bytes // PAGE_BYTES
         return {name: int(value) for name, value in told.items() if value is not None}

@@ -9,6 +9,7 @@ from allocsim.kernel.layout import Layout
 from allocsim.kernel.memory import ABSENT, HEAD, PAGE_SHIFT, SPAN_BYTES, WORDS, WRITTEN, ZERO
 
 NEVER, MADVISE, ALWAYS = 0, 1, 2
+SETTINGS = ("never", "madvise", "always")
 """The settings of /sys/kernel/mm/transparent_hugepage/enabled."""
 
 ADVISE_HUGE, ADVISE_SMALL = 14, 15  # madvise's advice
