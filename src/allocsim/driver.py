@@ -7,7 +7,7 @@ from allocsim.component import Part, Pool, in_bounds, inline, variant
 from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
-from allocsim.kernel.memory import PAGE_BYTES
+from allocsim.kernel.pages import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.run_ahead import MAX_SLOTS, MAX_THREADS, RunAhead
 from allocsim.trace import Op

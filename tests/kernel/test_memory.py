@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from allocsim.errors import SimulationError
 from allocsim.kernel import Event, Kernel
-from allocsim.kernel.memory import POISON
+from allocsim.kernel.pages import POISON
 
 PAGE = 4096
 FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT)

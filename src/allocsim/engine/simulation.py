@@ -17,7 +17,7 @@ from allocsim.engine.run import Run, Schedule
 from allocsim.engine.threads import execute, meets
 from allocsim.errors import InputError
 from allocsim.kernel import CostTable, Event, Layout
-from allocsim.kernel.memory import PAGE_BYTES
+from allocsim.kernel.pages import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.trace import TraceSource
 

@@ -21,7 +21,7 @@ from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
 from allocsim.kernel.huge_pages import SETTINGS
-from allocsim.kernel.memory import PAGE_BYTES
+from allocsim.kernel.pages import PAGE_BYTES
 from allocsim.policy import Policy, load_policy
 from allocsim.workload import load_workload
 

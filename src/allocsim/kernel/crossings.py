@@ -10,7 +10,7 @@ from functools import cache
 from allocsim.component import Array, Component, Pool
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import DONTNEED, FREE, MAP_PRIVATE_ANONYMOUS, Kernel
-from allocsim.kernel.memory import PAGE_BYTES, PAGE_SHIFT, WRITTEN
+from allocsim.kernel.pages import PAGE_BYTES, PAGE_SHIFT, WRITTEN
 
 # The columns of a crossing.
 KIND, BEFORE_PS, HOLD_PS, COUNT, SHARED_PS, LO, HI, WIDTH = 0, 1, 2, 3, 4, 5, 6, 8

@@ -6,7 +6,7 @@ from allocsim.kernel.address_space import PROT_READ_WRITE
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import FREE, HUGE_PAGE_BYTES, Kernel
 from allocsim.kernel.layout import Layout
-from allocsim.kernel.memory import ABSENT, HEAD, PAGE_SHIFT, SPAN_BYTES, WORDS, WRITTEN, ZERO
+from allocsim.kernel.pages import ABSENT, HEAD, PAGE_SHIFT, SPAN_BYTES, WORDS, WRITTEN, ZERO
 
 NEVER, MADVISE, ALWAYS = 0, 1, 2
 SETTINGS = ("never", "madvise", "always")

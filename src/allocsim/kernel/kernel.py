@@ -4,7 +4,8 @@ from allocsim.component import Array, Pool, host
 from allocsim.kernel.address_space import EFAULT, EINVAL, ENOMEM, PROT_READ_WRITE
 from allocsim.kernel.costs import Event
 from allocsim.kernel.layout import Layout
-from allocsim.kernel.memory import HEAD, LAZY, LAZY_WORDS, PAGE_BYTES, PAGE_SHIFT, WRITTEN, Memory
+from allocsim.kernel.memory import Memory
+from allocsim.kernel.pages import HEAD, LAZY, LAZY_WORDS, PAGE_BYTES, PAGE_SHIFT, WRITTEN
 
 HUGE_PAGE_BYTES = 2 << 20
 DONTNEED, FREE = 4, 8  # madvise's advice

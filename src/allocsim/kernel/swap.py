@@ -4,7 +4,7 @@ from allocsim.component import Param, Pool, inline
 from allocsim.component.native import zero
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import Kernel
-from allocsim.kernel.memory import (
+from allocsim.kernel.pages import (
     ABSENT,
     LAZY,
     PAGE_SHIFT,

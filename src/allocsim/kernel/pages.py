@@ -1,0 +1,266 @@
+"""The pages of one address space: their states, faults, and a ledger of counts.
+
+Two windows of the address space are backed: a low one from the program's first segment (heap
+included) and a high one with the mapping area. Both are reserved on the host, but only the pages
+that metadata is stored in take real memory.
+"""
+
+from allocsim.component import Array, Component, Part, Pool, in_bounds, inline
+from allocsim.component.native import count, fill, find, move, zero
+from allocsim.errors import SimulationError
+from allocsim.kernel.address_space import VmaTable
+from allocsim.kernel.costs import N_EVENTS, Costs, Event
+
+PAGE_BYTES = 4096
+PAGE_SHIFT = 12
+WORDS_PER_PAGE = 512
+SPAN_BYTES = 320 << 30
+BYTE_WRITTEN = int(Event.BYTE_WRITTEN)  # a plain number: looked up in every call that writes
+POISON = 0x6B6B6B6B6B6B6B6B
+POISONED_WORDS = 16
+
+# Page states, ordered: below ZERO nothing can be read, below WRITTEN nothing written without a
+# visit to the kernel; from LAZY on the page is resident.
+ABSENT = 0
+SWAPPED = 1
+SWAPPED_WORDS = 2  # swapped out, and the host page holds simulated words
+ZERO = 3  # the shared page of zeros, mapped by a read
+LAZY = 4  # MADV_FREE: resident, may be taken back any time
+LAZY_WORDS = 5
+WRITTEN = 6
+WORDS = 7
+HEAD = 8  # words lie in its first line only, as where a mapping of its own starts with a header
+HEAD_WORDS = 8
+
+
+class Pages(Component):
+    """Which pages there are, what the program and the allocator do to their bytes, and the faults.
+
+    Addresses and lengths are in bytes. `touch`, `read`, `zero` and `copy` have the faults that the
+    same accesses have on Linux.
+    """
+
+    areas = Part(VmaTable)
+    costs = Part(Costs)
+    words = Pool("i8", SPAN_BYTES >> 3)
+    state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
+    counts = Array("i8", N_EVENTS)  # the ledger
+    low_base = 0
+    low_span = 0
+    high_base = 0
+    high_shift = 0
+    span = 0
+    task_size = 0  # first address that user mode may not use
+    reserved_end = 0  # first address that may be mapped
+    minor_faults = 0
+    resident_pages = 0
+    peak_resident_pages = 0
+    clock_ps = 0  # see Kernel.now_ps
+    poison = 0  # checked mode: what the program writes destroys the words that lay there
+
+    @inline
+    def charge(self, event, n):
+        """Count n events and let the clock pass by their price."""
+        self.counts[event] += n
+        self.clock_ps += self.costs.price_ps(event, n)
+
+    @inline
+    def locate(self, address):
+        """Address -> byte offset in the backing; negative outside of it."""
+        if address >= self.high_base:
+            at = address - self.high_shift
+            return at if at < self.span else -1
+        at = address - self.low_base
+        return at if at < self.low_span else -1
+
+    @inline
+    def offset(self, address):
+        """Address -> byte offset in the backing; an error outside of it."""
+        at = self.locate(address)
+        if at < 0:
+            self.outside(address)
+        return at
+
+    def outside(self, address):
+        if address < 0 or address >= self.task_size:
+            raise SimulationError("segmentation fault: user mode may not use address", address)
+        if address < self.reserved_end:
+            raise SimulationError("segmentation fault: reserved low range at", address)
+        raise SimulationError("segmentation fault: outside the simulated memory at", address)
+
+    # ---- bytes: only residency changes
+    @inline
+    def touch(self, address, n_bytes):
+        """The program writes n_bytes at `address`."""
+        self.counts[BYTE_WRITTEN] += n_bytes
+        self.write_pages(address, n_bytes)
+        if self.poison:
+            self.spoil(address, n_bytes)
+
+    def zero(self, address, n_bytes):
+        """The allocator clears n_bytes at `address`."""
+        self.counts[Event.BYTE_ZEROED] += n_bytes
+        if n_bytes > 0:
+            self.write_pages(address, n_bytes)
+
+    def copy(self, target, source, n_bytes):
+        """The allocator copies n_bytes of the program's data."""
+        self.counts[Event.BYTE_COPIED] += n_bytes
+        if n_bytes > 0:
+            self.read(source, n_bytes)
+            self.write_pages(target, n_bytes)
+
+    @inline
+    @in_bounds  # as above
+    def write_pages(self, address, n_bytes):
+        """Make every page of [address, address + n_bytes) written; n_bytes > 0."""
+        at = self.locate(address)
+        one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
+        if at < 0 or not one_page or self.state[at >> PAGE_SHIFT] < WRITTEN:
+            self.write_many(address, n_bytes)
+
+    def write_many(self, address, n_bytes):
+        """`write_pages` where there is more to do than to look at one page."""
+        page = self.offset(address) >> PAGE_SHIFT
+        stop = (self.offset(address + n_bytes - 1) >> PAGE_SHIFT) + 1
+        base = (address & -PAGE_BYTES) - page * PAGE_BYTES
+        while page < stop:
+            if self.state[page] == ABSENT:
+                page = self.write_absent(page, stop, base)
+            else:
+                if self.state[page] < WRITTEN:
+                    self.write_fault(page, base + page * PAGE_BYTES)
+                page += 1
+
+    def write_absent(self, page, stop, base):
+        """First writes to a run of absent pages, all at once; returns the page after the run."""
+        slot = self.area_of(base + page * PAGE_BYTES, 2)
+        end = min(stop, (self.areas.hi[slot] - base) >> PAGE_SHIFT)
+        last = page + 1
+        while last < end and self.state[last] == ABSENT:
+            last += 1
+        n = last - page
+        self.charge(Event.WRITE_FAULT, n)
+        self.charge(Event.PAGE_ZEROED, n)
+        self.minor_faults += n
+        fill(self.state, page, n, WRITTEN)
+        self.add_resident(n)
+        return last
+
+    def read(self, address, n_bytes):
+        """Somebody reads n_bytes at `address`: absent pages map the page of zeros."""
+        if n_bytes <= 0:
+            return
+        page = self.offset(address) >> PAGE_SHIFT
+        last = self.offset(address + n_bytes - 1) >> PAGE_SHIFT
+        base = (address & -PAGE_BYTES) - page * PAGE_BYTES
+        while page <= last:
+            if self.state[page] < ZERO:
+                self.read_fault(page, base + page * PAGE_BYTES)
+            page += 1
+
+    def spoil(self, address, n_bytes):
+        """Overwrite the first and last whole words of what the program wrote."""
+        first = (address + 7) & -8
+        last = (address + n_bytes) & -8
+        at = first
+        while at < last:
+            if at == first + 8 * POISONED_WORDS and last - at > 8 * POISONED_WORDS:
+                at = last - 8 * POISONED_WORDS
+            self.plant(at, POISON)
+            at += 8
+
+    def plant(self, address, word):
+        """What the program wrote to an aligned address: no fault and no cost of its own."""
+        at = self.offset(address)
+        self.state[at >> PAGE_SHIFT] = WORDS
+        self.words[at >> 3] = word
+
+    # ---- faults
+    def area_of(self, address, protection):
+        """The slot of the area at `address`; a segmentation fault unless it allows the access."""
+        slot = self.areas.find(address)
+        if slot < 0 or not self.areas.attributes[slot] & protection:
+            if address < self.reserved_end:
+                self.outside(address)
+            raise SimulationError("segmentation fault at", address)
+        return slot
+
+    def read_fault(self, page, address):
+        """The page (absent so far) becomes readable: the page of zeros is mapped."""
+        self.area_of(address, 1)
+        self.charge(Event.READ_FAULT, 1)
+        self.minor_faults += 1
+        self.state[page] = ZERO
+
+    def write_fault(self, page, address):
+        """The page becomes writable."""
+        before = self.state[page]
+        self.area_of(address, 2)
+        self.state[page] = WRITTEN
+        if LAZY <= before < WRITTEN:
+            self.state[page] = before + (WRITTEN - LAZY)
+            return
+        self.charge(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
+        self.charge(Event.PAGE_ZEROED, 1)
+        self.minor_faults += 1
+        self.add_resident(1)
+
+    def add_resident(self, n):
+        self.resident_pages += n
+        if self.resident_pages > self.peak_resident_pages:
+            self.peak_resident_pages = self.resident_pages
+
+    # ---- pages that go back to the kernel
+    def drop(self, address, n_bytes):
+        """Forget the pages of a page-aligned range; returns how many of them were resident."""
+        page = self.offset(address) >> PAGE_SHIFT
+        stop = page + (n_bytes >> PAGE_SHIFT)
+        resident = self.resident_in(address, n_bytes)
+        self.forget_words(page, stop, WORDS, WORDS_PER_PAGE)
+        self.forget_words(page, stop, HEAD, HEAD_WORDS)
+        self.forget_words(page, stop, LAZY_WORDS, WORDS_PER_PAGE)
+        fill(self.state, page, stop - page, ABSENT)
+        self.resident_pages -= resident
+        return resident
+
+    def forget_words(self, page, stop, state, n_words):
+        """Clear the first n_words words of all pages of [page, stop) in that state."""
+        at = find(self.state, page, stop, state)
+        while at < stop:
+            zero(self.words, at * WORDS_PER_PAGE, n_words)
+            at = find(self.state, at + 1, stop, state)
+
+    def resident_in(self, address, n_bytes):
+        """How many pages of a page-aligned range are resident."""
+        page = self.offset(address) >> PAGE_SHIFT
+        stop = page + (n_bytes >> PAGE_SHIFT)
+        return (
+            count(self.state, page, stop, WORDS)
+            + count(self.state, page, stop, HEAD)
+            + count(self.state, page, stop, WRITTEN)
+            + count(self.state, page, stop, LAZY_WORDS)
+            + count(self.state, page, stop, LAZY)
+        )
+
+    def move_pages(self, source, target, n_bytes):
+        """Move pages with their states and words; returns how many were resident."""
+        resident = self.resident_in(source, n_bytes)
+        page = self.offset(source) >> PAGE_SHIFT
+        to = self.offset(target) >> PAGE_SHIFT
+        n = n_bytes >> PAGE_SHIFT
+        self.move_words(page, page + n, to, WORDS)
+        self.move_words(page, page + n, to, HEAD)
+        self.move_words(page, page + n, to, LAZY_WORDS)
+        move(self.state, page, to, n)
+        fill(self.state, page, n, ABSENT)
+        return resident
+
+    def move_words(self, page, stop, to, state):
+        """Move the words of all pages of [page, stop) in that state to the pages from `to` on."""
+        at = find(self.state, page, stop, state)
+        while at < stop:
+            from_word = at * WORDS_PER_PAGE
+            move(self.words, from_word, (to + at - page) * WORDS_PER_PAGE, WORDS_PER_PAGE)
+            zero(self.words, from_word, WORDS_PER_PAGE)
+            at = find(self.state, at + 1, stop, state)
