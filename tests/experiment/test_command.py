@@ -223,7 +223,11 @@ def command(experiment_file, tmp_path):
 
     def start(body):
         (tmp_path / "bump.py").write_text(SLEEPY.format(body=body))
-        code = "from allocsim.cli import main; main()"
+        # What a build starts in the background inherits that Ctrl-C is ignored.
+        code = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+            "from allocsim.cli import main; main()"
+        )
         return subprocess.Popen(
             [sys.executable, "-c", code, "run", str(experiment_file), "-o", "out", "-j", "2"],
             cwd=tmp_path,
