@@ -80,7 +80,6 @@ class EntryLibrary(JITCodeLibrary):
                 function.linkage = "internal"
             elif b"alwaysinline" not in b" ".join(function.attributes):
                 function.add_function_attribute("noinline")
-        self._optimize_functions(self._final_module)
         super().finalize()
 
     def _reached(self) -> list[Any]:
@@ -95,14 +94,10 @@ class EntryLibrary(JITCodeLibrary):
                     waiting += library._linking_libraries
         return list(reached)
 
-    def _optimize_functions(self, module: Any) -> None:
-        """Clean up each function, so that what is inlined is small; one pass manager does for all
-        of them."""
-        module.data_layout = self._codegen._data_layout
-        passes, builder = self._codegen._function_pass_manager()
-        for function in module.functions:
-            if not function.is_declaration:
-                passes.run(function, builder)
+    def _optimize_final_module(self) -> None:
+        """Numba runs cheaper passes first, for the sake of reference counts; here are none."""
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
 
 
 class Refused(Exception):
