@@ -28,13 +28,24 @@ class Caching(Accounts):
         cache = self.tcache
         if index >= self.cache_classes and size <= self.large_cached_bytes:
             return self.put_large(address, size)
-        if index >= self.cache_classes or cache.structure == 0:
+        if index >= self.cache_classes:
             return False
+        if cache.structure == 0:
+            return self.miss_cache(address)
         if cache.counts[index] >= self.cache_count:
             self.kernel.load(address + SIZE)  # the key is looked at in any case
             return False
         self.put_cached(address, index)
         return True
+
+    def miss_cache(self, address):
+        """A block is freed where there is no thread cache: False.
+
+        Where the cache starts late, the key is looked at before anybody knows.
+        """
+        if self.cache_starts_late:
+            self.kernel.load(address + SIZE)
+        return False
 
     def take_from_cache(self, size, alignment):
         """The first block of this chunk size in the thread cache that is aligned, or 0."""
@@ -61,7 +72,7 @@ class Caching(Accounts):
         cache = self.tcache
         index = large_class(size)
         if cache.structure == 0:
-            return False
+            return self.miss_cache(address)
         self.kernel.load(address + SIZE)  # the key is looked at in any case
         if cache.counts[index] >= self.cache_count:
             return False
