@@ -104,6 +104,11 @@ def trace_export(
     export_csv(file, output)
 
 
+Workload = Annotated[
+    str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="For synthetic workloads.")]
+Json = Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")]
 Tunables = Annotated[
     str, typer.Option(metavar="STRING", help="A GLIBC_TUNABLES string, as it stands.")
 ]
@@ -127,9 +132,7 @@ Rounds = Annotated[int, typer.Option(min=1, help="How often everything is timed.
 
 @app.command("simulate")
 def simulate_command(
-    workload: Annotated[
-        str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
-    ],
+    workload: Workload,
     policy: Annotated[
         list[str] | None,
         typer.Option(help="A policy's name, or my_policy.py; repeatable. [default: glibc]"),
@@ -155,7 +158,7 @@ def simulate_command(
     start_brk: Annotated[
         str | None, typer.Option(help="Where the heap starts, with --start-maps.")
     ] = None,
-    costs: Annotated[Path | None, typer.Option(help="A table of unit costs (TOML).")] = None,
+    costs: Costs = None,
     interpreted: Annotated[bool, typer.Option("--interpreted", help="Never compile.")] = False,
     compiled: Annotated[bool, typer.Option("--compiled", help="Compile, or fail.")] = False,
     no_writes: Annotated[
@@ -170,8 +173,8 @@ def simulate_command(
     huge_pages: Annotated[
         str, typer.Option(help="Transparent huge pages: never, madvise or always.")
     ] = "never",
-    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
-    json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    seed: Seed = 0,
+    json_output: Json = False,
 ) -> None:
     """Run a workload through policies and show what it would cost under each.
 
@@ -394,16 +397,14 @@ def fetch_glibc_command(
 
 @app.command("verify")
 def verify_command(
-    workload: Annotated[
-        str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
-    ],
+    workload: Workload,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter, name=value; repeatable.")
     ] = None,
     tunables: Tunables = "",
     environment: Variables = None,
     cpus: Cpus = None,
-    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Run a workload on the real glibc and on the model, and compare op by op.
 
@@ -424,9 +425,7 @@ def verify_command(
 
 @app.command("measure")
 def measure_command(
-    workload: Annotated[
-        str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
-    ],
+    workload: Workload,
     allocator: Annotated[
         list[str] | None,
         typer.Option(
@@ -448,8 +447,8 @@ def measure_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw time and memory into this folder.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
-    json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    seed: Seed = 0,
+    json_output: Json = False,
 ) -> None:
     """Run a workload on real allocators: system calls, page faults, resident memory, CPU time.
 
@@ -505,8 +504,8 @@ def validate_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw predicted against measured here.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="For synthetic workloads.")] = 0,
-    json_output: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    seed: Seed = 0,
+    json_output: Json = False,
 ) -> None:
     """Compare simulation and reality: CPU time, calls, faults, resident memory, with errors.
 
@@ -536,6 +535,13 @@ def validate_command(
             print(path, file=sys.stderr)
 
 
+def _is_interruption(error: BaseException | None) -> bool:
+    """Whether Ctrl-C led to this exit; typer makes a plain exit with 130 of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     try:
@@ -546,9 +552,10 @@ def main() -> None:
     except AllocsimError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as error:
+        if _is_interruption(error):
+            print("interrupted", file=sys.stderr)
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

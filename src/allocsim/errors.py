@@ -5,6 +5,8 @@ AllocsimError
 └── SimulationError  the simulated program or policy did what a real one would die of
 """
 
+from collections.abc import Iterable
+
 
 class AllocsimError(Exception):
     """Base of every error that is meant for the user: the command line shows no traceback."""
@@ -23,3 +25,15 @@ class SimulationError(AllocsimError):
 
     def __str__(self) -> str:
         return " ".join(hex(part) if isinstance(part, int) else str(part) for part in self.args)
+
+
+def suggestion(name: str, known: Iterable[str], near: Iterable[str] = ()) -> str:
+    """What a user who wrote `name` could have meant: the nearest known name, or all of them.
+
+    near: the names to compare with, where they are not the ones to list.
+    """
+    from difflib import get_close_matches
+
+    listed = list(known)
+    found = get_close_matches(name, list(near) or listed, 1)
+    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(listed) or 'none'}"

@@ -18,7 +18,7 @@ from types import ModuleType
 from allocsim import resources
 from allocsim.component import Component, Part, Pool, variant
 from allocsim.component.source import guard_loops
-from allocsim.errors import InputError, SimulationError
+from allocsim.errors import InputError, SimulationError, suggestion
 from allocsim.kernel import Kernel
 
 
@@ -206,12 +206,9 @@ def load_policy(name: str) -> type[Policy]:
 
 
 def _unknown(name: str) -> str:
-    import difflib
-
     if name.partition(":")[0].endswith(".py"):
         return f"policy {name!r}: no such file"
-    near = difflib.get_close_matches(name, policy_names(), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(policy_names())}"
+    hint = suggestion(name, policy_names())
     return (
         f"unknown policy {name!r}; {hint} (a policy of your own is given by its path, my_policy.py)"
     )

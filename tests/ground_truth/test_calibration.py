@@ -372,4 +372,5 @@ def test_ctrl_c_ends_the_command_without_a_file(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert errors.decode().splitlines()[-1] == "interrupted"
     assert list(tmp_path.iterdir()) == []

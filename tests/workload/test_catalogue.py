@@ -5,6 +5,7 @@ from allocsim.trace import Op, Trace, write_trace
 from allocsim.workload import (
     Recorded,
     Synthetic,
+    find_workload,
     load_workload,
     open_workload,
     workload_identity,
@@ -74,3 +75,9 @@ def test_a_renamed_trace_is_the_same_workload(recorded, tmp_path):
     first, second = Recorded(trace=str(recorded)), Recorded(trace=str(copy))
     assert workload_identity(first, 1) == workload_identity(second, 1)
     assert open_workload(second, 1).n_ops == 100
+
+
+def test_a_file_of_another_kind_is_told_from_a_missing_one(tmp_path):
+    (tmp_path / "ops.csv").write_text("op,thread,object,size\n")
+    with pytest.raises(InputError, match=r"ops\.csv: .*allocsim trace import"):
+        find_workload("ops.csv", tmp_path)

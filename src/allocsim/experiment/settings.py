@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, suggestion
 from allocsim.glibc.environment import VARIABLES, parameters_from_environment
 from allocsim.policy import Policy
 
@@ -88,8 +88,7 @@ def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int 
                 f"--set {pair}: write it as name=value, for example mmap_threshold=64K"
             )
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+            hint = suggestion(name, known)
             raise InputError(f"--set {pair}: {policy.__name__} has no parameter {name!r}; {hint}")
         settings[name] = known[name].checked(name, parse_number(f"--set {pair}", text))
     return settings

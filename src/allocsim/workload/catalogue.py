@@ -36,6 +36,11 @@ def find_workload(name: str, base: Path = Path()) -> Path:
     for prefix, suffix in _SHIPPED:
         if found := resources.find("workloads", prefix + name, suffix):
             return found
+    if path.is_file():
+        raise InputError(
+            f"{path}: a workload is a trace (.parquet) or a description (.toml); "
+            "`allocsim trace import` makes a trace of a CSV file"
+        )
     if "/" in name or Path(name).suffix in (".toml", ".parquet"):
         raise InputError(f"no workload file {base / name}")
     raise InputError(unknown("workload", name, workload_names()))

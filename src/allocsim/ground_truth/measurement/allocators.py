@@ -3,11 +3,10 @@
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, suggestion
 from allocsim.ground_truth.start import Surroundings, build_musl_replayer
 
 PRELOAD = "LD_PRELOAD"
@@ -78,8 +77,7 @@ def find_allocator(name: str) -> Allocator:
 
 
 def _unknown(name: str) -> str:
-    near = get_close_matches(name, ("glibc", "musl", *PRELOADED), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(NAMES)}"
+    hint = suggestion(name, NAMES, ("glibc", "musl", *PRELOADED))
     return f"unknown allocator {name!r}; {hint}"
 
 
