@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEEDS ?= 0:1000000
 VERSION ?= 2.36
 
-TRACES := buffers cc1 git-log git-pack perl python sqlite3 churn large_buffers ramp server
+TRACES := buffers cc1 git-log git-pack jq ld perl python sqlite3 churn large_buffers ramp server
 ROUNDS ?= 15
 
 .PHONY: setup demo test test-fast fuzz lint bench validate paper clean
@@ -41,10 +41,9 @@ lint: $(STAMP)  ## style, types and the direction of imports
 bench: $(STAMP)  ## how fast the simulation is beside the real C library, about 15 minutes
 	$(BIN)/python -m benchmarks.speed --keep
 
-validate: $(STAMP)  ## simulated and measured costs of all shipped workloads, after a calibration, half an hour
+validate: $(STAMP)  ## simulated and measured costs of all shipped workloads, half an hour
 	mkdir -p results
-	$(BIN)/allocsim calibrate -o results/costs.toml
-	$(BIN)/allocsim validate $(TRACES) --costs results/costs.toml --rounds $(ROUNDS) \
+	$(BIN)/allocsim validate $(TRACES) --rounds $(ROUNDS) \
 	    --against mmap_threshold=64K --against mmap_threshold=0,mmap_max=1000000 -o results/validation
 
 paper: $(STAMP)  ## paper/build/paper.pdf from stored results

@@ -499,7 +499,10 @@ def validate_command(
     tunables: Tunables = "",
     environment: Variables = None,
     cpus: Cpus = None,
-    costs: Costs = None,
+    costs: Annotated[
+        Path | None,
+        typer.Option(help="Cost table.", show_default="measured between the rounds"),
+    ] = None,
     rounds: Rounds = 15,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw predicted against measured here.")
@@ -509,13 +512,17 @@ def validate_command(
 ) -> None:
     """Compare simulation and reality: CPU time, calls, faults, resident memory, with errors.
 
-    Every trace runs with the defaults and with each setting, rounds interleaved; errors stand
-    beside the noise of the measurements.
+    Every trace runs with the defaults and with each setting, rounds interleaved; unit costs are
+    measured in between. Errors stand beside the noise of the measurements.
 
-    Example: `allocsim validate sqlite3 perl --set mmap_threshold=64K --costs costs.toml -o out`
+    Example: `allocsim validate sqlite3 perl --set mmap_threshold=64K -o out`
     """
     from allocsim.experiment.settings import Settings
-    from allocsim.ground_truth.validation.command import ValidateRequest, validate_command
+    from allocsim.ground_truth.validation.command import (
+        ValidateRequest,
+        validate_command,
+        write_costs,
+    )
 
     request = ValidateRequest(
         workloads=tuple(workloads),
@@ -531,8 +538,9 @@ def validate_command(
     if output is not None:
         from allocsim.figures.validation import draw_validation_files
 
-        for path in draw_validation_files(found, output):
-            print(path, file=sys.stderr)
+        for path in (*draw_validation_files(found, output), write_costs(found, output)):
+            if path is not None:
+                print(path, file=sys.stderr)
 
 
 def _is_interruption(error: BaseException | None) -> bool:

@@ -43,10 +43,22 @@ INLINE void read_each_page(uintptr_t start, int64_t bytes) {
         (void)*(volatile char *)at;
 }
 
+/* Write every byte, and first the first of each page: a page fault in the midst of memset's
+ * repeated store takes processors 600 ns more than at a store of its own, as most programs' are. */
+INLINE void write_every_byte(uintptr_t start, int64_t bytes) {
+    uintptr_t end = start + (bytes > 0 ? (uint64_t)bytes : 0);
+    while (start < end) {
+        uintptr_t next = (start | (PAGE_BYTES - 1)) + 1;
+        *(volatile char *)start = 1;
+        memset((void *)start, 1, (next < end ? next : end) - start);
+        start = next;
+    }
+}
+
 INLINE void program_writes(uintptr_t start, int64_t bytes, enum writes writes) {
     if (start == 0 || writes == WRITE_NOTHING) return;
     if (writes == WRITE_ALL)
-        memset((void *)start, 1, (size_t)bytes);
+        write_every_byte(start, bytes);
     else
         write_each_page(start, bytes);
 }
@@ -120,7 +132,7 @@ INLINE uintptr_t run_op(const struct op *op, enum writes writes) {
         free((void *)*slot);
         *slot = 0;
     } else if (kind == TOUCH) {
-        if (*slot) write_each_page(*slot + (uint64_t)op->extent, op->size);
+        if (*slot) program_writes(*slot + (uint64_t)op->extent, op->size, writes);
     } else if (kind == READ) {
         if (*slot) read_each_page(*slot + (uint64_t)op->extent, op->size);
     } else if (kind != MARK) {

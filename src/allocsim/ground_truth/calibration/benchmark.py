@@ -43,8 +43,8 @@ class Benchmark:
 
     @property
     def dispatches(self) -> float:
-        """Calls that the loop makes for one repetition: a step of the script."""
-        return len(self.script.timed) / self.script.n_steps if self.script else 0.0
+        """Rounds of the loop for one repetition: a step of the script."""
+        return self.script.dispatches if self.script else 0.0
 
 
 def parse_events(text: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ from allocsim.ground_truth.calibration.benchmark import (
     Benchmark,
     size_of,
 )
+from allocsim.trace import Op
 
 _FAULT = "write_fault + page_zeroed"
 
@@ -69,17 +70,17 @@ def _mappings() -> list[Benchmark]:
 def _mapped_lives() -> list[Benchmark]:
     """Areas from mmap to munmap; malloc of 200 kB maps 49 pages."""
     events = "mmap + munmap + {n} write_fault + {n} page_zeroed + {n} page_released"
-    what = "mmap, a word in each page, munmap of {size}"
+    kinds = (
+        ("mmap_write_munmap", "map_write_unmap", "mmap, a word in each page, munmap of {size}"),
+        ("replace", "replace_areas", "the same of {size}, among areas of 32 MiB"),
+    )
     return [
-        Benchmark(
-            f"mmap_write_munmap_{n}", "map_write_unmap", n, events.format(n=n),
-            what.format(size=size_of(n)),
-        )
+        Benchmark(f"{name}_{n}", body, n, events.format(n=n), what.format(size=size_of(n)))
+        for name, body, what in kinds
         for n in (1, 8, 49)
-    ]  # fmt: skip
+    ]
 
 
-_WRITTEN_ALL = f"{_FAULT} + 4096 byte_written"
 _COPIED = "copy_fault + page_zeroed"
 
 FAULTS = [
@@ -91,23 +92,17 @@ FAULTS = [
     Benchmark("fault_again", "fault_again", 256, _FAULT, "a fault on a page just given back"),
     Benchmark("read_fault", "read_absent", 256, "read_fault", "a read fault: the page of zeros"),
     Benchmark("copy_fault", "write_after_read", 256, _COPIED, "a write to the page of zeros"),
-    Benchmark("write_all", "write_all_fresh", 256, _WRITTEN_ALL, "all bytes of a fresh page"),
+    Benchmark("write_all", "write_all_fresh", 256, "", "memset of fresh pages, each faulting"),
     Benchmark("populate", "populate", 256, "", "a page populated without a trap"),
 ]
 
 
 def _bytes() -> list[Benchmark]:
-    """A page each; programs write by words as well as by memset, so both stand for their writes."""
+    """A page each. What a program's writes cost is learned from churns that fill their blocks."""
     kinds = (
         ("set", "set_bytes", "4096 byte_zeroed", "memset of a page of {size}"),
         ("copy", "copy_bytes", "4096 byte_copied", "memcpy of a page of {size}"),
-        ("fill", "set_bytes", "4096 byte_written", "the program's memset of a page of {size}"),
-        (
-            "store",
-            "store_words",
-            "4096 byte_written",
-            "the program stores a page of {size} by words",
-        ),
+        ("store", "store_words", "", "the program stores a page of {size} by words"),
     )
     clear = Benchmark("clear", "clear_pages", 1024, "page_zeroed", "clearing a page of 4 MiB")
     cold = Benchmark("clear_at_random", "clear_at_random", 8192, "", "clearing a cold page")
@@ -153,6 +148,12 @@ def _irregular_paths() -> list[Benchmark]:
     for largest, n in heap.CHURNS:
         what = f"a call in a churn of {n} blocks, sizes up to {largest}"
         scripts[f"churn_{largest}_{n}"] = (heap.churn(largest, n), what)
+    for largest, n in heap.FILLED_CHURNS:
+        what = f"a call in a churn of {n} blocks, sizes up to {largest}, "
+        filled = heap.churn(largest, n, writes=True)
+        scripts[f"filled_{largest}_{n}"] = (filled, what + "written by the program")
+        zeroed = heap.churn(largest, n, Op.CALLOC)
+        scripts[f"zeroed_{largest}_{n}"] = (zeroed, what + "all by calloc")
     return [Benchmark(n, "script", 1, FROM_MODEL, what, s) for n, (s, what) in scripts.items()]
 
 

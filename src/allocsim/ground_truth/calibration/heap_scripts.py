@@ -1,6 +1,6 @@
 """Scripts of malloc and free that walk the allocator's paths, for the real C library and the model.
 
-Both run the same calls. The library gives the time of a script's timed part, the model of glibc
+Both run the same calls, with the program's writes where a script has them. The library gives the time of a script's timed part, the model of glibc
 counts what happened in it: calls, and accesses to metadata near and far.
 """
 
@@ -16,35 +16,51 @@ from allocsim.kernel.costs import N_EVENTS, Event
 from allocsim.trace import Op, Trace
 
 Call = tuple[Op, int, int]
-"""A malloc or free, the slot of its block, and the size asked for (0 for free)."""
+"""A malloc, calloc or free, the slot of its block, and the size asked for (0 for free)."""
 
 STEP = np.dtype([("size", "<i8"), ("slot", "<i4"), ("kind", "<i4")])
 """One step as heap_script.h reads it; its kinds are those of `_KINDS`, then begin and end."""
 
-_KINDS = {Op.MALLOC: 0, Op.FREE: 1}
-_BEGIN, _END = (0, 0, 2), (0, 0, 3)
+_KINDS = {Op.MALLOC: 0, Op.CALLOC: 1, Op.FREE: 2}
+_WRITE = 3
+_BEGIN, _END = (0, 0, 4), (0, 0, 5)
 NO_CACHE = {"tcache_count": 0}
 _SEED = 20_010_207
 
 
 @dataclass(frozen=True)
 class HeapScript:
-    """Calls that prepare the heap, then those that are timed, which are n_steps of something."""
+    """Calls that prepare the heap, then those that are timed, which are n_steps of something.
+
+    writes: whether the program fills every block that it gets.
+    """
 
     prepare: tuple[Call, ...]
     timed: tuple[Call, ...]
     n_steps: int
     tunables: dict[str, int] = field(default_factory=dict)
+    writes: bool = False
 
     def packed(self) -> bytes:
         """The script as the C program reads it."""
-        rows = [*_rows(self.prepare), _BEGIN, *_rows(self.timed), _END]
+        rows = [*self._rows(self.prepare), _BEGIN, *self._rows(self.timed), _END]
         return np.array(rows, STEP).tobytes()
 
+    @property
+    def dispatches(self) -> float:
+        """How often the loop that runs the script goes round for a step."""
+        return sum(1 for _ in self._rows(self.timed)) / self.n_steps
+
     def trace(self) -> Trace:
-        """All calls as a trace in which the program writes nothing."""
+        """All calls as a trace, with the program's writes."""
         ops, slots, sizes = zip(*self.prepare, *self.timed, strict=True)
-        return Trace.of(op=ops, object=slots, size=sizes, written=0)
+        return Trace.of(op=ops, object=slots, size=sizes, written=sizes if self.writes else 0)
+
+    def _rows(self, calls: Iterable[Call]) -> Iterator[tuple[int, int, int]]:
+        for op, slot, size in calls:
+            yield size, slot, _KINDS[op]
+            if self.writes and size:
+                yield size, slot, _WRITE
 
     def model_counts(self) -> dict[Event, float]:
         """What the model of glibc counts in the timed part, for each step."""
@@ -57,10 +73,6 @@ class HeapScript:
         driver.run("drive", *columns, nothing, nothing, nothing, first, last, compiled=False)
         counts = _counted(driver.policy.kernel) - before
         return {e: float(counts[e]) / self.n_steps for e in Event if counts[e]}
-
-
-def _rows(calls: Iterable[Call]) -> Iterator[tuple[int, int, int]]:
-    return ((size, slot, _KINDS[op]) for op, slot, size in calls)
 
 
 def _counted(kernel: Kernel) -> np.ndarray:
@@ -100,6 +112,8 @@ CHURNS = (
     (4096, 500), (4096, 4000), (16_384, 300), (16_384, 4000), (65_536, 100),
 )  # fmt: skip
 """Largest size and number of blocks of churns, as various as programs are."""
+FILLED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
+"""Those in which the program writes its blocks, or has them zeroed."""
 _SORTING = 1 << 20
 """No chunk is free for a request of this size: all unsorted ones are put into their bins."""
 
@@ -147,12 +161,13 @@ def consolidation() -> HeapScript:
     return HeapScript(tuple(prepare), ((Op.MALLOC, 2 * n, 4096),), n, NO_CACHE)
 
 
-def churn(largest: int, n_slots: int) -> HeapScript:
-    """free and malloc in random slots, of log-uniform sizes. A step is a call; defaults."""
+def churn(largest: int, n_slots: int, op: Op = Op.MALLOC, writes: bool = False) -> HeapScript:
+    """free and `op` in random slots, of log-uniform sizes. A step is a call; defaults."""
     rng = np.random.default_rng(_SEED)
-    calls = _take(range(n_slots), 64)
+    calls: list[Call] = [(op, slot, 64) for slot in range(n_slots)]
     for slot in rng.integers(n_slots, size=8_000).tolist():
         size = int(16 * (largest / 16) ** rng.random())
-        calls += [(Op.FREE, slot, 0), (Op.MALLOC, slot, size)]
+        calls += [(Op.FREE, slot, 0), (op, slot, size)]
     half = len(calls) // 2 & -2
-    return HeapScript(tuple(calls[:half]), tuple(calls[half:]), len(calls) - half)
+    timed = tuple(calls[half:])
+    return HeapScript(tuple(calls[:half]), timed, len(timed), writes=writes)

@@ -150,26 +150,61 @@ class Measurements:
         return sum(s.sections for s in slices) / sum(s.repetitions for s in slices)
 
 
-def measure(
-    bench: Bench,
-    tasks: Sequence[Task],
-    effort: Effort,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Measurements:
+class Rounds:
+    """Measures tasks a slice at a time; every round takes all of them, in an order of its own."""
+
+    def __init__(self, bench: Bench, tasks: Sequence[Task], slice_ns: int, seed: int) -> None:
+        self._bench = bench
+        self._tasks = tasks
+        self._slice_ns = slice_ns
+        self._rng = np.random.default_rng(seed)
+        self._due: list[Task] = []
+        self._found: dict[str, list[Slice]] = {task.name: [] for task in tasks}
+        self._started = time.monotonic()
+
+    @property
+    def n_tasks(self) -> int:
+        """How many slices make a round."""
+        return len(self._tasks)
+
+    @property
+    def complete(self) -> int:
+        """How many rounds are through."""
+        return min(map(len, self._found.values()))
+
+    @property
+    def slices(self) -> int:
+        """How many slices have been measured."""
+        return sum(map(len, self._found.values()))
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._started
+
+    def advance(self) -> None:
+        """Measure the next slice."""
+        if not self._due:
+            self._due = [self._tasks[i] for i in self._rng.permutation(len(self._tasks))]
+        task = self._due.pop()
+        self._found[task.name].append(self._bench.slice(task, self._slice_ns))
+
+    def measurements(self) -> Measurements:
+        """What was found, once the round that has begun is through."""
+        while self._due:
+            self.advance()
+        return Measurements(self._found, self.seconds)
+
+
+def make_rounds(rounds: Rounds, effort: Effort, progress: Callable[[int, int], None]) -> None:
     """Make rounds until there are enough or the time is up (but at least two).
 
     progress: is told slices made and slices to make.
     """
-    rng = np.random.default_rng(seed)
-    found: dict[str, list[Slice]] = {task.name: [] for task in tasks}
-    started = time.monotonic()
-    bench.warm_up(effort.warm_pages)
-    for made in range(effort.rounds):
-        if made >= 2 and time.monotonic() - started > effort.limit_s:
-            break
-        for i, place in enumerate(rng.permutation(len(tasks))):
-            task = tasks[place]
-            found[task.name].append(bench.slice(task, effort.slice_ns))
-            progress(made * len(tasks) + i + 1, effort.rounds * len(tasks))
-    return Measurements(found, time.monotonic() - started)
+    n_slices = effort.rounds * rounds.n_tasks
+    while rounds.complete < effort.rounds:
+        if rounds.complete >= 2 and rounds.seconds > effort.limit_s:
+            return
+        for _ in range(rounds.n_tasks):
+            rounds.advance()
+            progress(rounds.slices, n_slices)

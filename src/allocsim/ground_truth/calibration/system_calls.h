@@ -4,7 +4,7 @@
 
 #include "memory.h"
 
-enum { CALLS = 32 };
+enum { CALLS = 32, AREAS_PAGES = 8192 };
 
 static uint64_t pages; /* the size that the benchmark was asked for */
 
@@ -90,6 +90,26 @@ static void map_unmap(void) {
 static void map_write_unmap(void) {
     begin();
     for (int i = 0; i < CALLS; i++) unmap(map_written(pages), pages);
+    end(CALLS);
+}
+
+/* Many areas, 32 MiB in all, of which one after the other is replaced, in random order: what is
+ * given back, and what comes instead, has not been touched for long. */
+static void replace_areas(void) {
+    static char *areas[AREAS_PAGES / 2];
+    static uint64_t n, next;
+    if (n == 0) {
+        uint64_t fit = AREAS_PAGES / pages;
+        n = fit < AREAS_PAGES / 2 ? fit : AREAS_PAGES / 2;
+        for (uint64_t i = 0; i < n; i++) areas[i] = map_written(pages);
+        shuffle(n);
+    }
+    begin();
+    for (int i = 0; i < CALLS; i++) {
+        char **area = &areas[random_order[next++ % n]];
+        unmap(*area, pages);
+        *area = map_written(pages);
+    }
     end(CALLS);
 }
 

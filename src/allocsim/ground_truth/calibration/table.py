@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from allocsim.ground_truth.calibration.benchmarks import HUGE_PAGES
 from allocsim.ground_truth.calibration.figures import Calibration
@@ -29,6 +30,17 @@ def cost_file(found: Calibration, machine: Mapping[str, object], shipped: CostTa
     return _HEADER + "".join(_table(name, content) for name, content in tables.items())
 
 
+def cost_table(found: Calibration, machine: Mapping[str, object], name: str) -> CostTable:
+    """The unit costs alone, for use at once. Events that cannot be measured keep their shipped
+    figure."""
+    shipped = CostTable.load()
+    figures = [_cost(found, shipped, event) for event in Event]
+    ends = ([figure.get(end, figure["ns"]) for figure in figures] for end in ("low", "high"))
+    low_ns, high_ns = (tuple(column) for column in ends)
+    unit_ns = tuple(figure["ns"] for figure in figures)
+    return CostTable(unit_ns, {"machine": dict(machine)}, low_ns, high_ns, name)
+
+
 def _quality(found: Calibration) -> dict[str, object]:
     noise = found.noise
     return {
@@ -48,7 +60,7 @@ def _costs(found: Calibration, shipped: CostTable) -> dict[str, object]:
     return {e.name.lower(): _cost(found, shipped, e) for e in Event}
 
 
-def _cost(found: Calibration, shipped: CostTable, event: Event) -> dict[str, object]:
+def _cost(found: Calibration, shipped: CostTable, event: Event) -> dict[str, Any]:
     name = event.name.lower()
     if estimate := found.costs.get(name):
         return {**_figure(estimate), "source": "measured"}

@@ -61,16 +61,19 @@ def time_cases(
     rounds: int,
     writes: Sequence[Writes],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    between: Callable[[], None] = lambda: None,
 ) -> list[Times]:
     """Time all cases once in each round, after one round that warms machine and caches up.
 
-    Threads run freely. Raises ReplayError, InputError.
+    Threads run freely. between: called before each timing of a case, for what else is to be
+    measured in the same minutes. Raises ReplayError, InputError.
     """
     n_steps = (rounds + 1) * len(cases)
     kept: list[dict[str, list[Timing]]] = [{} for _ in cases]
     for step in range(n_steps):
         turn, place = divmod(step, len(cases))
         case = place if turn % 2 else len(cases) - 1 - place  # no case is always after another
+        between()
         for kind in (*writes, "null"):
             timing = _timed(cases[case], kind)
             if turn > 0:

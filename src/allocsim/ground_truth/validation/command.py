@@ -1,6 +1,7 @@
 """`allocsim validate`: how far the simulation is from the real allocator, in figures."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.progress import Progress
 from allocsim.errors import InputError
 from allocsim.experiment.settings import NO_SETTINGS, Settings
 from allocsim.glibc import Glibc
+from allocsim.ground_truth.calibration import cost_file, remarks
 from allocsim.ground_truth.calibration.machine import machine
 from allocsim.ground_truth.libc_packages import machine_version
 from allocsim.ground_truth.measurement.allocators import Allocator, find_allocator
@@ -29,7 +31,8 @@ class ValidateRequest:
     """What `allocsim validate` was asked for.
 
     settings: one more setting beside the defaults, unless it says nothing; against: further ones,
-    each as pairs joined by commas. policy: "" for the model of the allocator.
+    each as pairs joined by commas. policy: "" for the model of the allocator. costs: None for those
+    of this machine, measured in between.
     """
 
     workloads: tuple[str, ...]
@@ -45,6 +48,8 @@ class ValidateRequest:
 def validate_command(request: ValidateRequest, as_json: bool) -> Validation:
     """Validate and print: tables, or all figures as JSON."""
     found = _with_bar(request)
+    if found.calibration is not None:
+        print("\n".join(remarks(found.calibration)), file=sys.stderr)
     print(json.dumps(as_plain(found), indent=2) if as_json else "\n".join(table_of(found)))
     return found
 
@@ -61,8 +66,9 @@ def _with_bar(request: ValidateRequest) -> Validation:
             settings,
             allocator,
             policy,
-            CostTable.load(request.costs),
+            CostTable.load(request.costs) if request.costs else None,
             rounds=request.rounds,
+            seed=request.seed,
             environment=request.settings.environment(),
             cpus=request.settings.cpus,
             progress=lambda what, done, total: bar.update(
@@ -113,6 +119,16 @@ def _version(allocator: Allocator, policy: type[Policy]) -> dict[str, int | floa
             f"glibc {version or 'of this machine'} has no model; modelled are {known}: "
             "try --allocator glibc-VERSION"
         ) from None
+
+
+def write_costs(found: Validation, folder: Path) -> Path | None:
+    """Write the unit costs that were measured in between as costs.toml; None if they were given."""
+    if found.calibration is None:
+        return None
+    path = folder / "costs.toml"
+    text = cost_file(found.calibration, machine(), CostTable.load())
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def as_plain(found: Validation) -> dict[str, Any]:
