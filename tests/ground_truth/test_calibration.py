@@ -30,14 +30,21 @@ from allocsim.ground_truth.calibration.contention import (
 )
 from allocsim.ground_truth.calibration.figures import StepFigure, fault_mismatches
 from allocsim.ground_truth.calibration.fit import Estimate, fit, solve
-from allocsim.ground_truth.calibration.heap_scripts import NO_CACHE, consolidation, pair, sorting
+from allocsim.ground_truth.calibration.heap_scripts import (
+    NO_CACHE,
+    churn,
+    consolidation,
+    pair,
+    sorting,
+)
 from allocsim.ground_truth.calibration.measure import (
     SOURCE,
     Bench,
     Effort,
     Measurements,
+    Rounds,
     Slice,
-    measure,
+    make_rounds,
 )
 from allocsim.ground_truth.calibration.noise import NOISE_LIMIT, noise
 from allocsim.kernel.costs import CostTable, Event
@@ -139,7 +146,7 @@ def test_events_are_read_from_text():
 def test_every_event_that_can_be_measured_is_in_some_benchmark():
     benchmarks = all_benchmarks(True)
     counted = set().union(*(parse_events(b.events) for b in benchmarks if b.events != FROM_MODEL))
-    counted |= {"call", "near_access", "far_access"}  # by the model
+    counted |= {"call", "near_access", "far_access", "byte_written"}  # by the model
     counted |= {"shootdown", "sleep", "wake_delay"}  # by contests
     counted |= {"huge_fault", "huge_page_zeroed", "huge_page_released"}  # by figures
     unknown = {e.name.lower() for e in Event} - counted
@@ -168,10 +175,19 @@ def test_a_script_is_packed_with_its_timed_part_marked():
     rows = np.frombuffer(
         script.packed(), np.dtype([("size", "<i8"), ("slot", "<i4"), ("kind", "<i4")])
     )
-    (begin,), (end,) = np.flatnonzero(rows["kind"] == 2), np.flatnonzero(rows["kind"] == 3)
+    (begin,), (end,) = np.flatnonzero(rows["kind"] == 4), np.flatnonzero(rows["kind"] == 5)
     assert end == len(rows) - 1
     assert end - begin - 1 == len(script.timed)
-    assert rows["size"][0] == 64 and rows["kind"][1] == 1
+    assert rows["size"][0] == 64 and rows["kind"][1] == 2
+
+
+def test_a_script_that_fills_its_blocks_does_so_on_both_sides():
+    script = churn(512, 20, writes=True)
+    n_mallocs = sum(size > 0 for _, _, size in script.timed)
+    counts = Benchmark("filled", "script", 1, FROM_MODEL, "", script).counts()
+    assert counts[DISPATCH] == (len(script.timed) + n_mallocs) / script.n_steps
+    assert counts["byte_written"] * script.n_steps == sum(size for _, _, size in script.timed)
+    assert Event.BYTE_WRITTEN not in churn(512, 20).model_counts()
 
 
 def test_a_script_in_the_fit_has_the_models_counts_and_the_loops_steps():
@@ -222,11 +238,16 @@ TASKS = [Benchmark(name, name, 1, "", "") for name in "abcdefgh"]
 EFFORT = Effort(5, 1, most_pages=1, warm_pages=1, resamples=1, limit_s=100)
 
 
-def test_each_round_has_every_benchmark_in_an_order_of_its_own_after_memory_is_touched():
+def measure(bench, effort, seed, progress=lambda *_: None) -> Measurements:
+    rounds = Rounds(bench, TASKS, effort.slice_ns, seed)
+    make_rounds(rounds, effort, progress)
+    return rounds.measurements()
+
+
+def test_each_round_has_every_benchmark_in_an_order_of_its_own():
     bench, told = FakeBench(), []
-    found = measure(bench, TASKS, EFFORT, 3, lambda *numbers: told.append(numbers))
-    assert bench.asked[0] == "warm_up"
-    rounds = [tuple(bench.asked[1 + 8 * i : 9 + 8 * i]) for i in range(5)]
+    found = measure(bench, EFFORT, 3, lambda *numbers: told.append(numbers))
+    rounds = [tuple(bench.asked[8 * i : 8 + 8 * i]) for i in range(5)]
     assert all(sorted(each) == list("abcdefgh") for each in rounds)
     assert len(set(rounds)) > 1
     assert told[0] == (1, 40) and told[-1] == (40, 40)
@@ -238,14 +259,23 @@ def test_the_seed_decides_the_order():
     orders = []
     for seed in (1, 1, 2):
         bench = FakeBench()
-        measure(bench, TASKS, EFFORT, seed, lambda *_: None)
+        measure(bench, EFFORT, seed)
         orders.append(bench.asked)
     assert orders[0] == orders[1] != orders[2]
 
 
 def test_rounds_end_when_the_time_is_up():
     short = Effort(500, 1, most_pages=1, warm_pages=1, resamples=1, limit_s=0.01)
-    assert measure(FakeBench(0.005), TASKS, short, 1, lambda *_: None).rounds == 2
+    assert measure(FakeBench(0.005), short, 1).rounds == 2
+
+
+def test_a_round_that_has_begun_is_completed():
+    rounds = Rounds(FakeBench(), TASKS, 1, 1)
+    for _ in range(11):
+        rounds.advance()
+    assert (rounds.slices, rounds.complete) == (11, 1)
+    assert rounds.measurements().rounds == 2
+    assert rounds.slices == 16
 
 
 # ---- the file
@@ -293,8 +323,7 @@ def test_an_interrupted_calibration_leaves_no_file(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "measure", interrupt)
-    monkeypatch.setattr(command, "_works", lambda *_: True)
+    monkeypatch.setattr(command, "calibrate", interrupt)
     with pytest.raises(KeyboardInterrupt):
         command.calibrate_command(tmp_path / "costs.toml", True, 1)
     assert list(tmp_path.iterdir()) == []

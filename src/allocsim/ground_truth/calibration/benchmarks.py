@@ -72,7 +72,8 @@ def _mapped_lives() -> list[Benchmark]:
     events = "mmap + munmap + {n} write_fault + {n} page_zeroed + {n} page_released"
     kinds = (
         ("mmap_write_munmap", "map_write_unmap", "mmap, a word in each page, munmap of {size}"),
-        ("replace", "replace_areas", "the same of {size}, among areas of 32 MiB"),
+        ("replace", "replace_areas", "the same of {size}, in turn with many, 1 MiB in all"),
+        ("replace_cold", "replace_cold_areas", "the same of {size}, in turn with 32 MiB"),
     )
     return [
         Benchmark(f"{name}_{n}", body, n, events.format(n=n), what.format(size=size_of(n)))
@@ -149,11 +150,11 @@ def _irregular_paths() -> list[Benchmark]:
         what = f"a call in a churn of {n} blocks, sizes up to {largest}"
         scripts[f"churn_{largest}_{n}"] = (heap.churn(largest, n), what)
     for largest, n in heap.FILLED_CHURNS:
-        what = f"a call in a churn of {n} blocks, sizes up to {largest}, "
-        filled = heap.churn(largest, n, writes=True)
-        scripts[f"filled_{largest}_{n}"] = (filled, what + "written by the program")
-        zeroed = heap.churn(largest, n, Op.CALLOC)
-        scripts[f"zeroed_{largest}_{n}"] = (zeroed, what + "all by calloc")
+        what = f"the same, {n} blocks up to {largest}, written by the program"
+        scripts[f"filled_{largest}_{n}"] = (heap.churn(largest, n, writes=True), what)
+    for largest, n in heap.ZEROED_CHURNS:
+        what = f"the same, {n} blocks up to {largest}, all by calloc"
+        scripts[f"zeroed_{largest}_{n}"] = (heap.churn(largest, n, Op.CALLOC), what)
     return [Benchmark(n, "script", 1, FROM_MODEL, what, s) for n, (s, what) in scripts.items()]
 
 

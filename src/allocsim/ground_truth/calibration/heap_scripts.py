@@ -1,7 +1,8 @@
 """Scripts of malloc and free that walk the allocator's paths, for the real C library and the model.
 
-Both run the same calls, with the program's writes where a script has them. The library gives the time of a script's timed part, the model of glibc
-counts what happened in it: calls, and accesses to metadata near and far.
+Both run the same calls, with the program's writes where a script has them. The library gives the
+time of a script's timed part, the model of glibc counts what happened in it: calls, accesses to
+metadata near and far, bytes, system calls and faults.
 """
 
 from collections.abc import Iterable, Iterator
@@ -112,8 +113,10 @@ CHURNS = (
     (4096, 500), (4096, 4000), (16_384, 300), (16_384, 4000), (65_536, 100),
 )  # fmt: skip
 """Largest size and number of blocks of churns, as various as programs are."""
-FILLED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
-"""Those in which the program writes its blocks, or has them zeroed."""
+FILLED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100), (1 << 20, 60))
+"""Those in which the program writes its blocks; the last has more than the caches hold."""
+ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
+"""Those whose blocks are zeroed by calloc."""
 _SORTING = 1 << 20
 """No chunk is free for a request of this size: all unsorted ones are put into their bins."""
 

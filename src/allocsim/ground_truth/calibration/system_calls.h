@@ -4,7 +4,7 @@
 
 #include "memory.h"
 
-enum { CALLS = 32, AREAS_PAGES = 8192 };
+enum { CALLS = 32, WARM_PAGES = 256, COLD_PAGES = 8192 };
 
 static uint64_t pages; /* the size that the benchmark was asked for */
 
@@ -93,14 +93,13 @@ static void map_write_unmap(void) {
     end(CALLS);
 }
 
-/* Many areas, 32 MiB in all, of which one after the other is replaced, in random order: what is
- * given back, and what comes instead, has not been touched for long. */
-static void replace_areas(void) {
-    static char *areas[AREAS_PAGES / 2];
+/* Many areas, of which one after the other is replaced in random order: each leaves a hole, which
+ * the next fills. The more memory they are in all, the less of it do the caches hold. */
+static void replace_in_turn(uint64_t pages_in_all) {
+    static char *areas[COLD_PAGES / 2];
     static uint64_t n, next;
     if (n == 0) {
-        uint64_t fit = AREAS_PAGES / pages;
-        n = fit < AREAS_PAGES / 2 ? fit : AREAS_PAGES / 2;
+        n = pages_in_all / pages < COLD_PAGES / 2 ? pages_in_all / pages : COLD_PAGES / 2;
         for (uint64_t i = 0; i < n; i++) areas[i] = map_written(pages);
         shuffle(n);
     }
@@ -112,6 +111,9 @@ static void replace_areas(void) {
     }
     end(CALLS);
 }
+
+static void replace_areas(void) { replace_in_turn(WARM_PAGES); }
+static void replace_cold_areas(void) { replace_in_turn(COLD_PAGES); }
 
 static void unmap_written(void) {
     char *area = map_written(pages);
