@@ -15,12 +15,14 @@ from allocsim.experiment.settings import Settings
 from allocsim.figures.validation import PANELS, draw_validation
 from allocsim.glibc import Glibc, MmapOnly
 from allocsim.ground_truth import replay
+from allocsim.ground_truth.calibration import QUICK
 from allocsim.ground_truth.calibration.machine import huge_pages_setting
 from allocsim.ground_truth.measurement import Allocator, Band, find_allocator, prediction
 from allocsim.ground_truth.validation import Setting, Validation, command, validate
 from allocsim.ground_truth.validation.comparison import Pair, group_of
 from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking_of
 from allocsim.ground_truth.validation.table import table_of
+from allocsim.ground_truth.validation.validate import MEASURED_BETWEEN
 from allocsim.kernel import CostTable
 from allocsim.trace import Op, Trace, write_trace
 
@@ -181,6 +183,25 @@ def test_a_wrong_policy_is_seen():
     assert case.memory_gap_bytes() > 0
 
 
+def test_unit_costs_are_measured_between_the_timings_where_none_are_given(tmp_path):
+    glibc = find_allocator("glibc")
+    settings = [Setting("", {"mmap_threshold": 8192}, {"mmap_threshold": 8192})]
+    found = validate(
+        {"one": small_trace()}, settings, glibc, MmapOnly, None, rounds=1, effort=QUICK
+    )
+    assert found.calibration is not None and found.calibration.rounds >= 1
+    assert MEASURED_BETWEEN in found.costs.origin()
+    assert found.costs.has_intervals
+    path = command.write_costs(found, tmp_path)
+    assert path is not None
+    assert CostTable.load(path).content_hash() == found.costs.content_hash()
+
+
+def test_costs_that_were_given_are_not_written(found: Validation, tmp_path):
+    assert command.write_costs(found, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_text_has_each_case_and_the_table_that_was_used(found: Validation):
     text = table_of(found)
     assert sum(line.startswith("one, mmap_threshold=8K ") for line in text) == 3
@@ -265,11 +286,9 @@ def test_the_command(tmp_path):
         "",
         "mmap_threshold=64K",
     ]
-    assert sorted(path.suffix for path in (tmp_path / "drawn").iterdir()) == [
-        ".pdf",
-        ".png",
-        ".svg",
-    ]
+    names = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert names == ["costs.toml", "validation.pdf", "validation.png", "validation.svg"]
+    assert "rounds in" in done.stderr  # how good the unit costs are
     done = run("--against", "mmap_treshold=1")
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean 'mmap_threshold'?" in done.stderr

@@ -196,6 +196,22 @@ def test_remapping_what_is_not_mapped_is_a_fault(kernel):
 
 
 # ---- madvise
+def test_cutting_an_area_in_two_and_filling_the_hole_are_counted(kernel):
+    def counts():
+        return kernel.counts[Event.AREA_CUT], kernel.counts[Event.AREA_JOINED]
+
+    lowest = [kernel.mmap(PAGE) for _ in range(5)][-1]
+    assert counts() == (0, 0)  # each grew the one before
+    kernel.munmap(lowest, PAGE)
+    kernel.munmap(lowest + 4 * PAGE, PAGE)
+    assert counts() == (0, 0)  # ends are cut off
+    kernel.munmap(lowest + 2 * PAGE, PAGE)
+    assert counts() == (1, 0)
+    assert kernel.mmap(PAGE) == lowest + 4 * PAGE
+    assert kernel.mmap(PAGE) == lowest + 2 * PAGE
+    assert counts() == (1, 1)
+
+
 def test_advice_on_holes_is_refused(kernel):
     at = kernel.mmap(PAGE)
     assert kernel.madvise(at - PAGE, 2 * PAGE, DONTNEED) == ENOMEM

@@ -19,8 +19,11 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from numba.core import cgutils, event
+from numba.core import typed_passes as typed
+from numba.core import untyped_passes as untyped
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.compiler_machinery import PassManager
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 _CALL = re.compile(r'call [^@\n]*@"?([^"(]+)"?\(')
@@ -121,9 +124,29 @@ class EntryCompiler(Compiler):
 
 
 class MethodCompiler(EntryCompiler):
-    """Numba's compiler for methods, with a library that stays intermediate code."""
+    """Numba's compiler for methods, with a library that stays intermediate code.
+
+    Methods have no closures, generators, array expressions or functions to be inlined by numba: the
+    passes that look for these are left out.
+    """
 
     Library = MethodLibrary
+    PASSES = (
+        *(untyped.TranslateByteCode, untyped.FixupArgs, untyped.IRProcessing),
+        *(untyped.WithLifting, untyped.DeadBranchPrune, untyped.GenericRewrites),
+        *(untyped.RewriteDynamicRaises, untyped.ReconstructSSA, untyped.DeadBranchPrune),
+        *(typed.NopythonTypeInference, typed.PreLowerStripPhis),
+        *(typed.NoPythonSupportedFeatureValidation, typed.IRLegalization, typed.AnnotateTypes),
+        *(typed.NativeLowering, typed.NoPythonBackend),
+    )
+
+    def define_pipelines(self) -> list[PassManager]:
+        """The only pipeline that numba is to try."""
+        manager = PassManager("method")
+        for each in self.PASSES:
+            manager.add_pass(each, each.__name__)
+        manager.finalize()
+        return [manager]
 
     def compile_extra(self, func: Any) -> Any:
         try:

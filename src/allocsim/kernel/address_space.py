@@ -238,12 +238,36 @@ class VmaTable(Component):
     def unmap(self, lo, hi):
         """Remove whatever lies in [lo, hi); `unmapped_bytes` says how much that was."""
         self.unmapped_bytes = 0
+        cursor = self.first_above(lo)
+        if cursor == self.end():
+            return
+        slot = self.slot(cursor)
+        if self.lo[slot] <= lo and hi <= self.hi[slot]:
+            self.cut(cursor, lo, hi)
+            return
         self.split(hi)
         cursor = self.split(lo)
         while cursor != self.end() and self.lo[self.slot(cursor)] < hi:
             slot = self.slot(cursor)
             self.unmapped_bytes += self.hi[slot] - self.lo[slot]
             cursor = self.remove(cursor)
+
+    def cut(self, cursor, lo, hi):
+        """Remove [lo, hi) from the area at `cursor`, which holds it."""
+        self.unmapped_bytes = hi - lo
+        slot = self.slot(cursor)
+        area_hi = self.hi[slot]
+        if self.lo[slot] == lo and area_hi == hi:
+            self.remove(cursor)
+        elif self.lo[slot] == lo:
+            self.lo[slot] = hi
+            self.note_gap(cursor)
+        else:
+            self.hi[slot] = lo
+            if area_hi == hi:
+                self.note_gap(self.after(cursor))
+            else:
+                self.insert(cursor + 1, hi, area_hi, self.attributes[slot])
 
     def split(self, address):
         """Cut the area around `address`, if any, in two; returns the cursor of the upper one."""

@@ -89,6 +89,7 @@ class HugePages(StrictModel):
 ADDED_LATER = (
     Event.SHOOTDOWN, Event.SLEEP, Event.WAKE_DELAY,
     Event.HUGE_FAULT, Event.HUGE_PAGE_ZEROED, Event.HUGE_PAGE_RELEASED, Event.SPIN_NS,
+    Event.AREA_CUT, Event.AREA_JOINED,
 )  # fmt: skip
 """Events that older files lack; their price is then the shipped one."""
 

@@ -48,6 +48,8 @@ class Event(IntEnum):
     HUGE_PAGE_ZEROED = 26  # the kernel's clearing of it
     HUGE_PAGE_RELEASED = 27  # a huge page given back as a whole
     SPIN_NS = 28  # a nanosecond that a thread waits for a lock without giving its CPU up
+    AREA_CUT = 29  # munmap leaves two areas of one
+    AREA_JOINED = 30  # a new mapping fills a hole: two areas and the mapping become one
 
 
 N_EVENTS = len(Event)
@@ -56,7 +58,8 @@ MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT, Event.HUG
 PARTS = {
     "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
     "syscall_ns": (
-        *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
+        *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
+        Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
         Event.SHOOTDOWN, Event.SLEEP, Event.SPIN_NS,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),

@@ -165,7 +165,10 @@ class Kernel(Memory):
             return ENOMEM
         address = self.gap(hint & -PAGE_BYTES, length)
         if address >= 0:
+            before = self.areas.n_areas
             self.areas.map(address, address + length, protection)
+            if self.areas.n_areas < before:
+                self.charge(Event.AREA_JOINED, 1)
             self.add_mapped(length)
         return address
 
@@ -213,8 +216,10 @@ class Kernel(Memory):
             return EINVAL
         length = (length + PAGE_BYTES - 1) & -PAGE_BYTES
         more = self.areas.splits(address, address + length)
-        if more > 0 and self.areas.n_areas + more > self.limit_map_count:
-            return ENOMEM
+        if more > 0:
+            if self.areas.n_areas + more > self.limit_map_count:
+                return ENOMEM
+            self.charge(Event.AREA_CUT, 1)
         self.unmap_pages(address, length)
         return 0
 

@@ -63,6 +63,11 @@ def _mappings() -> list[Benchmark]:
             Benchmark(f"mmap_{n}", "map_many", n, "mmap", f"mmap of {size}, next to others"),
             Benchmark(f"munmap_{n}", "unmap_many", n, "", f"munmap of {size}, untouched"),
         ]
+    cut, joined = "munmap + area_cut + page_released", "mmap + area_joined"
+    found += [
+        Benchmark("cut", "cut_areas", 1, cut, "munmap of a page in the midst of an area"),
+        Benchmark("join", "join_areas", 1, joined, "mmap of a page into the hole"),
+    ]
     what = "mmap and munmap of 128 KiB, untouched"
     return [*found, Benchmark("mmap_munmap", "map_unmap", 32, "", what), *_mapped_lives()]
 
@@ -70,27 +75,38 @@ def _mappings() -> list[Benchmark]:
 def _mapped_lives() -> list[Benchmark]:
     """Areas from mmap to munmap; malloc of 200 kB maps 49 pages."""
     events = "mmap + munmap + {n} write_fault + {n} page_zeroed + {n} page_released"
+    hole = f"{events} + area_cut + area_joined"
     kinds = (
-        ("mmap_write_munmap", "map_write_unmap", "mmap, a word in each page, munmap of {size}"),
-        ("replace", "replace_areas", "the same of {size}, in turn with many, 1 MiB in all"),
-        ("replace_cold", "replace_cold_areas", "the same of {size}, in turn with 32 MiB"),
+        ("mmap_write_munmap", "map_write_unmap", events, "mmap, a word in each page, munmap of"),
+        ("replace", "replace_areas", hole, "the same in turn with many, 1 MiB in all, of"),
+        ("replace_cold", "replace_cold_areas", hole, "the same in turn with 32 MiB, of"),
     )
+    regular = {("mmap_write_munmap", 8), ("mmap_write_munmap", 49), ("replace", 8), ("replace", 49)}
     return [
-        Benchmark(f"{name}_{n}", body, n, events.format(n=n), what.format(size=size_of(n)))
-        for name, body, what in kinds
+        Benchmark(
+            f"{name}_{n}", body, n, "" if (name, n) in regular else made.format(n=n),
+            f"{what} {size_of(n)}",
+        )
+        for name, body, made, what in kinds
         for n in (1, 8, 49)
-    ]
+    ]  # fmt: skip
 
 
 _COPIED = "copy_fault + page_zeroed"
 
 FAULTS = [
     *(
-        Benchmark(f"fault_{n}", "fault_fresh", n, _FAULT, f"a fault in fresh {size_of(n)}")
+        Benchmark(
+            f"fault_{n}",
+            "fault_fresh",
+            n,
+            "" if n in (32, 256) else _FAULT,
+            f"a fault in fresh {size_of(n)}",
+        )
         for n in (1, 32, 256, 4096, 16384)
     ),
     Benchmark("fault_random", "fault_random", 16384, _FAULT, "a fault in 64 MiB, random order"),
-    Benchmark("fault_again", "fault_again", 256, _FAULT, "a fault on a page just given back"),
+    Benchmark("fault_again", "fault_again", 256, "", "a fault on a page just given back"),
     Benchmark("read_fault", "read_absent", 256, "read_fault", "a read fault: the page of zeros"),
     Benchmark("copy_fault", "write_after_read", 256, _COPIED, "a write to the page of zeros"),
     Benchmark("write_all", "write_all_fresh", 256, "", "memset of fresh pages, each faulting"),
@@ -152,6 +168,9 @@ def _irregular_paths() -> list[Benchmark]:
     for largest, n in heap.FILLED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, written by the program"
         scripts[f"filled_{largest}_{n}"] = (heap.churn(largest, n, writes=True), what)
+    for largest, n in heap.MAPPED_CHURNS:
+        what = f"the same, {n} blocks up to {largest}, each with an area of its own"
+        scripts[f"mapped_{largest}_{n}"] = (heap.churn(largest, n, tunables=heap.MAPPED), what)
     for largest, n in heap.ZEROED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, all by calloc"
         scripts[f"zeroed_{largest}_{n}"] = (heap.churn(largest, n, Op.CALLOC), what)

@@ -26,6 +26,7 @@ _KINDS = {Op.MALLOC: 0, Op.CALLOC: 1, Op.FREE: 2}
 _WRITE = 3
 _BEGIN, _END = (0, 0, 4), (0, 0, 5)
 NO_CACHE = {"tcache_count": 0}
+MAPPED = {"mmap_threshold": 0, "mmap_max": 1 << 20}
 _SEED = 20_010_207
 
 
@@ -117,6 +118,8 @@ FILLED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100), (1 << 
 """Those in which the program writes its blocks; the last has more than the caches hold."""
 ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
 """Those whose blocks are zeroed by calloc."""
+MAPPED_CHURNS = ((512, 1000), (16_384, 4000))
+"""Those in which every block gets a mapping of its own."""
 _SORTING = 1 << 20
 """No chunk is free for a request of this size: all unsorted ones are put into their bins."""
 
@@ -164,8 +167,14 @@ def consolidation() -> HeapScript:
     return HeapScript(tuple(prepare), ((Op.MALLOC, 2 * n, 4096),), n, NO_CACHE)
 
 
-def churn(largest: int, n_slots: int, op: Op = Op.MALLOC, writes: bool = False) -> HeapScript:
-    """free and `op` in random slots, of log-uniform sizes. A step is a call; defaults."""
+def churn(
+    largest: int,
+    n_slots: int,
+    op: Op = Op.MALLOC,
+    writes: bool = False,
+    tunables: dict[str, int] | None = None,
+) -> HeapScript:
+    """free and `op` in random slots, of log-uniform sizes. A step is a call."""
     rng = np.random.default_rng(_SEED)
     calls: list[Call] = [(op, slot, 64) for slot in range(n_slots)]
     for slot in rng.integers(n_slots, size=8_000).tolist():
@@ -173,4 +182,4 @@ def churn(largest: int, n_slots: int, op: Op = Op.MALLOC, writes: bool = False) 
         calls += [(Op.FREE, slot, 0), (op, slot, size)]
     half = len(calls) // 2 & -2
     timed = tuple(calls[half:])
-    return HeapScript(tuple(calls[:half]), timed, len(timed), writes=writes)
+    return HeapScript(tuple(calls[:half]), timed, len(timed), tunables or {}, writes)

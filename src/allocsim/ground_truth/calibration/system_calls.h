@@ -115,6 +115,34 @@ static void replace_in_turn(uint64_t pages_in_all) {
 static void replace_areas(void) { replace_in_turn(WARM_PAGES); }
 static void replace_cold_areas(void) { replace_in_turn(COLD_PAGES); }
 
+/* Every other page of an area is taken out and comes back. */
+static char *map_for_holes(void) { return map_written(2 * CALLS + 1); }
+
+static void cut_holes(char *area) {
+    for (uint64_t i = 0; i < CALLS; i++) unmap(area + (2 * i + 1) * PAGE_BYTES, 1);
+}
+
+static void cut_areas(void) {
+    char *area = map_for_holes();
+    begin();
+    cut_holes(area);
+    end(CALLS);
+    unmap(area, 2 * CALLS + 1);
+}
+
+static void join_areas(void) {
+    char *area = map_for_holes();
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    cut_holes(area);
+    begin();
+    for (uint64_t i = 0; i < CALLS; i++) {
+        char *hole = area + (2 * i + 1) * PAGE_BYTES;
+        if (mmap(hole, PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0) != hole) fail("mmap");
+    }
+    end(CALLS);
+    unmap(area, 2 * CALLS + 1);
+}
+
 static void unmap_written(void) {
     char *area = map_written(pages);
     begin();

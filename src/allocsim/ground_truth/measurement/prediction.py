@@ -16,7 +16,7 @@ from allocsim.kernel import CostTable
 from allocsim.kernel.huge_pages import ALWAYS, MADVISE
 from allocsim.metrics import cpu_interval_ns, memory_over_time
 from allocsim.policy import Policy
-from allocsim.trace import BATCH_OPS, Trace, TraceSource
+from allocsim.trace import BATCH_OPS, Trace, TraceSource, validated
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,27 @@ class BackToBack:
             yield replace(batch, think_ns=np.zeros(len(batch), np.int64))
 
 
+class FreeThreads(BackToBack):
+    """The same, each thread as fast as it can: an op waits for the earlier ones on its object only.
+
+    So are several threads timed for real; what a recording says of their order is left out.
+    """
+
+    synthetic = True  # for the engine: ops are sound, and threads meet in simulated time
+
+    def batches(self, batch_ops: int = BATCH_OPS) -> Iterator[Trace]:
+        """The ops in order, checked like those of any recording."""
+        for batch in validated(self.source):
+            yield replace(batch, think_ns=np.zeros(len(batch), np.int64))
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A simulated case.
 
-    totals, samples: as `Counts` has them. cpu_ns: by what the program writes, the figure with the
-    95 % interval that follows from those of the unit costs. wall_ns: simulated time of synthetic
-    threads; a recorded trace keeps its order, so no simulated time says how its threads would meet.
+    totals, samples: as `Counts` has them, in the order of the trace. cpu_ns: by what the program
+    writes, the figure with the 95 % interval that follows from those of the unit costs. wall_ns:
+    simulated time of several threads, empty for one. Several threads run freely for both.
     """
 
     totals: dict[str, float | int]
@@ -59,10 +73,11 @@ def predict(
     costs: CostTable,
     writes: Sequence[Writes],
 ) -> Prediction:
-    """Simulate a case as often as needed: with and without the program's writes."""
-    runs = {
-        writing: simulate(
-            BackToBack(source),
+    """Simulate a case as often as needed: with and without the program's writes, and in order."""
+
+    def run(ops: TraceSource, writing: bool) -> Result:
+        return simulate(
+            ops,
             policy,
             parameters=dict(parameters),
             costs=costs,
@@ -71,14 +86,20 @@ def predict(
             samples=min(SAMPLES, source.n_ops or SAMPLES),
             walks=0,
         )
-        for writing in {kind != "none" for kind in writes} | {True}
+
+    threaded = source.n_threads > 1
+    timed = FreeThreads(source) if threaded else BackToBack(source)
+    runs = {
+        writing: run(timed, writing) for writing in {kind != "none" for kind in writes} | {True}
     }
-    meeting = source.n_threads > 1 and getattr(source, "synthetic", False)
+    recorded = threaded and not getattr(source, "synthetic", False)
+    ordered = run(BackToBack(source), True) if recorded else runs[True]
+    walls = {kind: float(runs[kind != "none"].totals["time_ns"]) for kind in writes}
     return Prediction(
-        totals=_totals(runs[True]),
-        samples={name: runs[True].samples[name] for name in ("op", "resident_bytes")},
+        totals=_totals(ordered),
+        samples={name: ordered.samples[name] for name in ("op", "resident_bytes")},
         cpu_ns={kind: _cpu(runs[kind != "none"], costs, kind) for kind in writes},
-        wall_ns={k: float(runs[k != "none"].totals["time_ns"]) for k in writes} if meeting else {},
+        wall_ns=walls if threaded else {},
     )
 
 
