@@ -44,7 +44,10 @@ class Referee:
         return getattr(self.policy, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self if name in _OURS else self.policy, name, value)
+        if name in _OURS:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.policy, name, value)
 
     # ---- the calls
     def malloc(self, size: int) -> int:

@@ -71,6 +71,8 @@ class Component:
         for name, value in own.items():
             if inspect.isfunction(value) and not name.startswith("__"):
                 setattr(cls, f"{cls.__name__}_{name}", value)
+        if any(isinstance(value, PerThread) for value in own.values()):
+            cls.__setattr__ = _set_and_turn  # type: ignore[assignment]
 
     def __init__(self, _record: np.ndarray | None = None, _up: Any = None, **values: Any) -> None:
         cls = type(self)
@@ -122,6 +124,18 @@ class Component:
         single = not isinstance(declaration, (Parts, PerThread))
         (self._parts if single else self._sets).extend(parts)
         setattr(self, stored, parts[0] if single else parts)
+        if isinstance(declaration, PerThread):
+            self.turn_to_thread()
+
+    def turn_to_thread(self) -> None:
+        """Have what each thread has for itself, as `self.name`, be that of the thread `thread`.
+
+        It is looked up when another thread's turn comes, not in every access.
+        """
+        own = vars(self)
+        for name, declaration in self._fields.items():
+            if isinstance(declaration, PerThread) and f"each_{name}" in own:
+                own[name] = own[f"each_{name}"][self.thread]  # type: ignore[attr-defined]
 
     def _wire(self) -> None:
         """Resolve the references of the whole tree, outwards by name."""
@@ -225,6 +239,13 @@ class Component:
     @cached_property
     def _mirror(self) -> Scalars:
         return Scalars(self)
+
+
+def _set_and_turn(self: Component, name: str, value: Any) -> None:
+    """`__setattr__` of components with parts that each thread has for itself."""
+    object.__setattr__(self, name, value)
+    if name == "thread":
+        self.turn_to_thread()
 
 
 def stored_name(name: str, declaration: Part) -> str:

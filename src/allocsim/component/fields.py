@@ -89,14 +89,6 @@ class PerThread(Part):
 
     n: int = 64
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        object.__setattr__(self, "_each", f"each_{name}")
-
-    def __get__(self, owner: Any, _: type | None = None) -> Any:
-        if owner is None:
-            return self
-        return owner.__dict__[self._each][owner.thread]  # type: ignore[attr-defined]
-
 
 @dataclass(frozen=True)
 class Ref(_State):

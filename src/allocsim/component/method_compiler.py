@@ -136,7 +136,7 @@ class MethodCompiler(EntryCompiler):
         *(untyped.WithLifting, untyped.DeadBranchPrune, untyped.GenericRewrites),
         *(untyped.RewriteDynamicRaises, untyped.ReconstructSSA, untyped.DeadBranchPrune),
         *(typed.NopythonTypeInference, typed.PreLowerStripPhis),
-        *(typed.NoPythonSupportedFeatureValidation, typed.IRLegalization, typed.AnnotateTypes),
+        *(typed.NoPythonSupportedFeatureValidation, typed.IRLegalization),
         *(typed.NativeLowering, typed.NoPythonBackend),
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from allocsim.component.fields import PerThread
+
 Place = tuple[dict, str, int]
 """A component's attributes, a name among them, and where in the record its value belongs."""
 
@@ -24,6 +26,7 @@ class Scalars:
         self.near = [_Group(root, kind, _near_places) for kind in ("i8", "f8")]
         self.far = [_Group(root, kind, _far_places) for kind in ("i8", "f8")]
         self.away = False
+        self.turning = list(_with_threads(root))
 
     def push(self) -> None:
         """Copy all scalars that are not away from Python's attributes into the record."""
@@ -38,6 +41,8 @@ class Scalars:
         self.away = True
         for group in self.near:
             group.pull()
+        for component in self.turning:
+            component.turn_to_thread()
         if settle:
             self.settle()
 
@@ -73,6 +78,14 @@ class _Group:
         for i in np.flatnonzero(now != self.pushed).tolist():
             attributes, name = self.places[i]
             attributes[name] = now[i].item()
+
+
+def _with_threads(component: Any) -> Iterator[Any]:
+    """The components that have parts which each thread has for itself."""
+    if any(isinstance(declaration, PerThread) for declaration in component._fields.values()):
+        yield component
+    for part in (*component._parts, *component._sets):
+        yield from _with_threads(part)
 
 
 def _own_places(component: Any, start: int, kind: np.dtype) -> Iterator[Place]:

@@ -90,7 +90,7 @@ class Arena(MappedHeap):
             if length > 0:
                 self.kernel.madvise(start, length, DONTNEED)
                 released = 1
-            chunk = self.load(chunk + PREVIOUS)
+            chunk = self.kernel.load(chunk + PREVIOUS)
         return released
 
     # ---- realloc

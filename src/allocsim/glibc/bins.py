@@ -84,10 +84,10 @@ class Bins(Chunks):
 
     def join_sizes(self, chunk, smaller):
         """Link a chunk into the ring of sizes on the larger side of `smaller`."""
-        larger = self.load(smaller + PREVIOUS_SIZE)
+        larger = self.kernel.load(smaller + PREVIOUS_SIZE)
         self.kernel.store_pair(chunk + NEXT_SIZE, smaller, larger)
-        self.store(smaller + PREVIOUS_SIZE, chunk)
-        self.store(larger + NEXT_SIZE, chunk)
+        self.kernel.store(smaller + PREVIOUS_SIZE, chunk)
+        self.kernel.store(larger + NEXT_SIZE, chunk)
 
     def unlink(self, chunk, size):
         """Take a chunk out of its list, whichever that is."""
@@ -101,16 +101,16 @@ class Bins(Chunks):
 
     def leave_sizes(self, chunk, smaller, after):
         """Take a chunk out of the ring of sizes; the next one of the same size takes its place."""
-        larger = self.load(chunk + PREVIOUS_SIZE)
-        if after < N_BINS or self.load(after + NEXT_SIZE) != 0:
-            self.store(smaller + PREVIOUS_SIZE, larger)
-            self.store(larger + NEXT_SIZE, smaller)
+        larger = self.kernel.load(chunk + PREVIOUS_SIZE)
+        if after < N_BINS or self.kernel.load(after + NEXT_SIZE) != 0:
+            self.kernel.store(smaller + PREVIOUS_SIZE, larger)
+            self.kernel.store(larger + NEXT_SIZE, smaller)
         elif smaller == chunk:
             self.kernel.store_pair(after + NEXT_SIZE, after, after)
         else:
             self.kernel.store_pair(after + NEXT_SIZE, smaller, larger)
-            self.store(smaller + PREVIOUS_SIZE, after)
-            self.store(larger + NEXT_SIZE, after)
+            self.kernel.store(smaller + PREVIOUS_SIZE, after)
+            self.kernel.store(larger + NEXT_SIZE, after)
 
     # ---- searches
     def best_in_bin(self, need, index):

@@ -69,26 +69,18 @@ class Chunks(Component):
             self.heads[2 * i] = self.heads[2 * i + 1] = i
 
     @inline
-    def load(self, address):
-        return self.kernel.load(address)
-
-    @inline
-    def store(self, address, value):
-        self.kernel.store(address, value)
-
-    @inline
     def size_word(self, chunk):
         """Size and flags."""
-        return self.load(chunk + SIZE)
+        return self.kernel.load(chunk + SIZE)
 
     @inline
     def size_of(self, chunk):
         """Size without flags."""
-        return self.load(chunk + SIZE) & ~FLAGS
+        return self.kernel.load(chunk + SIZE) & ~FLAGS
 
     @inline
     def set_size(self, chunk, size_and_flags):
-        self.store(chunk + SIZE, size_and_flags)
+        self.kernel.store(chunk + SIZE, size_and_flags)
 
     @inline
     def set_free(self, chunk, size):
@@ -112,24 +104,24 @@ class Chunks(Component):
     def next(self, chunk):
         if chunk < N_BINS:
             return self.heads[2 * chunk]
-        return self.load(chunk + NEXT)
+        return self.kernel.load(chunk + NEXT)
 
     @inline
     def previous(self, chunk):
         if chunk < N_BINS:
             return self.heads[2 * chunk + 1]
-        return self.load(chunk + PREVIOUS)
+        return self.kernel.load(chunk + PREVIOUS)
 
     @inline
     def set_next(self, chunk, target):
         if chunk < N_BINS:
             self.heads[2 * chunk] = target
         else:
-            self.store(chunk + NEXT, target)
+            self.kernel.store(chunk + NEXT, target)
 
     @inline
     def set_previous(self, chunk, target):
         if chunk < N_BINS:
             self.heads[2 * chunk + 1] = target
         else:
-            self.store(chunk + PREVIOUS, target)
+            self.kernel.store(chunk + PREVIOUS, target)

@@ -86,11 +86,11 @@ class FreeChunks(Bins):
         chunk = self.fast[index]
         if chunk == 0:
             return 0
-        self.fast[index] = self.load(chunk + NEXT)
+        self.fast[index] = self.kernel.load(chunk + NEXT)
         room = self.policy.cache_room(index)
         while room > 0 and self.fast[index] != 0:
             spare = self.fast[index]
-            self.fast[index] = self.load(spare + NEXT)
+            self.fast[index] = self.kernel.load(spare + NEXT)
             self.policy.stash(spare + HEADER_BYTES, index)
             room -= 1
         return chunk + HEADER_BYTES
@@ -221,7 +221,7 @@ class FreeChunks(Bins):
             self.policy.fill_freed(chunk, size)
             self.has_fast = 1
             index = cache_index(size)
-            self.store(chunk + NEXT, self.fast[index])
+            self.kernel.store(chunk + NEXT, self.fast[index])
             self.fast[index] = chunk
         else:
             self.policy.fill_freed(chunk, size)
@@ -271,7 +271,7 @@ class FreeChunks(Bins):
             chunk = self.fast[index]
             self.fast[index] = 0
             while chunk != 0:
-                following = self.load(chunk + NEXT)
+                following = self.kernel.load(chunk + NEXT)
                 self.merge(chunk, self.size_of(chunk), 0)
                 chunk = following
             index += 1

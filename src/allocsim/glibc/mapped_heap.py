@@ -28,13 +28,13 @@ class MappedHeap(BrkHeap):
 
     def start_in(self, heap, number):
         """Begin a new arena in its first heap."""
-        size = self.load(heap + USED_BYTES)
+        size = self.kernel.load(heap + USED_BYTES)
         self.number = number
         self.own_flag = IN_OTHER_ARENA
         self.contiguous = 0
         self.first_heap = heap
         self.system_bytes = size
-        self.store(heap + ARENA, number)
+        self.kernel.store(heap + ARENA, number)
         self.kernel.zero(heap + DESCRIPTION_BYTES, self.policy.arena_state_bytes)
         self.top = (heap + DESCRIPTION_BYTES + self.policy.arena_state_bytes + 15) & -16
         self.set_size(self.top, (heap + size - self.top) | PREVIOUS_IN_USE)
@@ -43,9 +43,9 @@ class MappedHeap(BrkHeap):
         """Enlarge the top in its heap or move it to a new one; whether that worked."""
         old_bytes = self.top_bytes()
         heap = self.top & -HEAP_BYTES
-        used = self.load(heap + USED_BYTES)
+        used = self.kernel.load(heap + USED_BYTES)
         if self.policy.heaps.grow(heap, SMALLEST_CHUNK_BYTES + need - old_bytes):
-            size = self.load(heap + USED_BYTES)
+            size = self.kernel.load(heap + USED_BYTES)
             self.system_bytes += size - used
             self.set_size(self.top, (heap + size - self.top) | PREVIOUS_IN_USE)
             return True
@@ -60,9 +60,9 @@ class MappedHeap(BrkHeap):
         """Continue in a new heap; what remains of the old top is fenced off and freed."""
         old_top = self.top
         old_bytes = self.top_bytes()
-        size = self.load(new + USED_BYTES)
-        self.store(new + ARENA, self.number)
-        self.store(new + HEAP_BEFORE, heap)
+        size = self.kernel.load(new + USED_BYTES)
+        self.kernel.store(new + ARENA, self.number)
+        self.kernel.store(new + HEAP_BEFORE, heap)
         self.system_bytes += size
         self.top = new + DESCRIPTION_BYTES
         self.set_size(self.top, (size - DESCRIPTION_BYTES) | PREVIOUS_IN_USE)
@@ -71,26 +71,26 @@ class MappedHeap(BrkHeap):
         self.set_size(fence + HEADER_BYTES, PREVIOUS_IN_USE)
         if rest >= SMALLEST_CHUNK_BYTES:
             self.set_size(fence, HEADER_BYTES | PREVIOUS_IN_USE)
-            self.store(fence + HEADER_BYTES, HEADER_BYTES)
+            self.kernel.store(fence + HEADER_BYTES, HEADER_BYTES)
             self.set_size(old_top, rest | PREVIOUS_IN_USE | IN_OTHER_ARENA)
             self.free_chunk(old_top, rest)
         else:
             self.set_size(old_top, (rest + HEADER_BYTES) | PREVIOUS_IN_USE)
-            self.store(fence + HEADER_BYTES, rest + HEADER_BYTES)
+            self.kernel.store(fence + HEADER_BYTES, rest + HEADER_BYTES)
 
     def trim_heaps(self, pad):
         """Delete heaps at the chain's end that hold nothing, then give pages of the top back."""
         heap = self.top & -HEAP_BYTES
         while self.top == heap + DESCRIPTION_BYTES:
-            before = self.load(heap + HEAP_BEFORE)
+            before = self.kernel.load(heap + HEAP_BEFORE)
             last = self.last_chunk(before)
             size = self.size_of(last) + HEADER_BYTES
             if not self.size_word(last) & PREVIOUS_IN_USE:
-                size += self.load(last)
-            unused = HEAP_BYTES - self.load(before + USED_BYTES)
+                size += self.kernel.load(last)
+            unused = HEAP_BYTES - self.kernel.load(before + USED_BYTES)
             if size + unused < pad + SMALLEST_CHUNK_BYTES + PAGE_MASK + 1:
                 break
-            self.system_bytes -= self.load(heap + USED_BYTES)
+            self.system_bytes -= self.kernel.load(heap + USED_BYTES)
             self.policy.heaps.delete(heap)
             heap = before
             self.return_top_to(last, size)
@@ -98,13 +98,13 @@ class MappedHeap(BrkHeap):
 
     def last_chunk(self, heap):
         """The first of the two chunks that fence off a heap's end."""
-        fence = heap + self.load(heap + USED_BYTES) - HEADER_BYTES
-        return fence - self.load(fence)
+        fence = heap + self.kernel.load(heap + USED_BYTES) - HEADER_BYTES
+        return fence - self.kernel.load(fence)
 
     def return_top_to(self, fence, size):
         """The fence and a free chunk before it are the top again."""
         if not self.size_word(fence) & PREVIOUS_IN_USE:
-            before_bytes = self.load(fence)
+            before_bytes = self.kernel.load(fence)
             fence -= before_bytes
             self.unlink(fence, before_bytes)
         self.top = fence
@@ -126,5 +126,5 @@ class MappedHeap(BrkHeap):
         size = self.top_bytes()
         if self.own_flag:
             heap = self.top & -HEAP_BYTES
-            size = max(size, heap + self.load(heap + USABLE_BYTES) - self.top)
+            size = max(size, heap + self.kernel.load(heap + USABLE_BYTES) - self.top)
         return size
