@@ -49,7 +49,8 @@ def validate_command(request: ValidateRequest, as_json: bool) -> Validation:
     """Validate and print: tables, or all figures as JSON."""
     found = _with_bar(request)
     if found.calibration is not None:
-        print("\n".join(remarks(found.calibration)), file=sys.stderr)
+        for line in remarks(found.calibration):
+            print(f"unit costs: {line}", file=sys.stderr)
     print(json.dumps(as_plain(found), indent=2) if as_json else "\n".join(table_of(found)))
     return found
 
