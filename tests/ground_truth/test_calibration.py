@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
@@ -253,6 +255,16 @@ def test_each_round_has_every_benchmark_in_an_order_of_its_own():
     assert told[0] == (1, 40) and told[-1] == (40, 40)
     assert found.rounds == 5
     assert found.cpu_ns("a").tolist() == [100.0] * 5 and found.wall_ns("a")[0] == 200
+
+
+def test_memory_is_touched_before_the_first_round(monkeypatch):
+    bench = FakeBench()
+    calibrator = import_module("allocsim.ground_truth.calibration.calibrator")
+    monkeypatch.setattr(calibrator, "bench_for", lambda _: nullcontext(bench))
+    monkeypatch.setattr(calibrator, "_works", lambda *_: True)
+    with calibrator.calibrator(EFFORT, 1) as calibrating:
+        calibrating.rounds.advance()
+    assert bench.asked[0] == "warm_up" and len(bench.asked) == 2
 
 
 def test_the_seed_decides_the_order():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from allocsim.engine import simulate
 from allocsim.errors import InputError
 from allocsim.experiment.settings import Settings
 from allocsim.figures.validation import PANELS, draw_validation
@@ -200,6 +201,23 @@ def test_unit_costs_are_measured_between_the_timings_where_none_are_given(tmp_pa
 def test_costs_that_were_given_are_not_written(found: Validation, tmp_path):
     assert command.write_costs(found, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_of_a_recording_run_beside_each_other_but_are_counted_in_order():
+    n = 80
+    thread, frees = np.arange(n) % 2, np.arange(n) // 2 % 2 == 1
+    trace = Trace.of(
+        op=np.where(frees, Op.FREE, Op.MALLOC),
+        object=thread,
+        thread=thread,
+        size=np.where(frees, 0, 400_000),
+    )
+    found = prediction.predict(trace, Glibc, {"mmap_threshold": 65536}, CostTable.load(), ("fill",))
+    assert 0 < found.wall_ns["fill"] < 0.8 * found.cpu_ns["fill"].median
+    ordered = simulate(prediction.BackToBack(trace), Glibc, parameters={"mmap_threshold": 65536})
+    assert found.totals["minor_faults"] == ordered.totals["minor_faults"]
+    alone = prediction.predict(small_trace(), Glibc, {}, CostTable.load(), ("fill",))
+    assert alone.wall_ns == {}
 
 
 def test_the_text_has_each_case_and_the_table_that_was_used(found: Validation):

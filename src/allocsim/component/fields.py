@@ -84,7 +84,8 @@ class Parts(Part):
 class PerThread(Part):
     """A part that each simulated thread has for itself; `self.name` is the calling thread's.
 
-    Only a component with a field `thread` may have such parts. All of them are in `self.each_name`.
+    Only a component with a field `thread` may have such parts. All of them are in `self.each_name`;
+    setting `thread` makes `self.name` another of them.
     """
 
     n: int = 64

@@ -132,12 +132,21 @@ class MethodCompiler(EntryCompiler):
 
     Library = MethodLibrary
     PASSES = (
-        *(untyped.TranslateByteCode, untyped.FixupArgs, untyped.IRProcessing),
-        *(untyped.WithLifting, untyped.DeadBranchPrune, untyped.GenericRewrites),
-        *(untyped.RewriteDynamicRaises, untyped.ReconstructSSA, untyped.DeadBranchPrune),
-        *(typed.NopythonTypeInference, typed.PreLowerStripPhis),
-        *(typed.NoPythonSupportedFeatureValidation, typed.IRLegalization),
-        *(typed.NativeLowering, typed.NoPythonBackend),
+        untyped.TranslateByteCode,
+        untyped.FixupArgs,
+        untyped.IRProcessing,
+        untyped.WithLifting,
+        untyped.DeadBranchPrune,
+        untyped.GenericRewrites,
+        untyped.RewriteDynamicRaises,
+        untyped.ReconstructSSA,
+        untyped.DeadBranchPrune,
+        typed.NopythonTypeInference,
+        typed.PreLowerStripPhis,
+        typed.NoPythonSupportedFeatureValidation,
+        typed.IRLegalization,
+        typed.NativeLowering,
+        typed.NoPythonBackend,
     )
 
     def define_pipelines(self) -> list[PassManager]:
