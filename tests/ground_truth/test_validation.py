@@ -141,8 +141,8 @@ def test_cpu_time_is_that_of_all_and_of_allocator_and_kernel_alone(found: Valida
         pairs = case.pairs()
         for side in ("measured", "predicted"):
             everything, alone = (getattr(pairs[f"cpu_ns.{k}"], side) for k in ("fill", "none"))
-            assert everything.median > alone.median > 0, side
-            assert alone.low <= alone.median <= alone.high
+            assert everything.value > alone.value > 0, side
+            assert alone.low <= alone.value <= alone.high
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_huge_pages_that_glibc_asks_for():
         {"t": trace}, [asking], find_allocator("glibc"), Glibc, costs, rounds=1
     ).comparisons
     faults = case.pairs()["minor_faults"]
-    assert faults.measured.median < 3 * 5 * 256  # small pages would be as many
+    assert faults.measured.value < 3 * 5 * 256  # small pages would be as many
     assert faults.error == 0
 
 
@@ -213,7 +213,7 @@ def test_threads_of_a_recording_run_beside_each_other_but_are_counted_in_order()
         size=np.where(frees, 0, 400_000),
     )
     found = prediction.predict(trace, Glibc, {"mmap_threshold": 65536}, CostTable.load(), ("fill",))
-    assert 0 < found.wall_ns["fill"] < 0.8 * found.cpu_ns["fill"].median
+    assert 0 < found.wall_ns["fill"] < 0.8 * found.cpu_ns["fill"].value
     ordered = simulate(prediction.BackToBack(trace), Glibc, parameters={"mmap_threshold": 65536})
     assert found.totals["minor_faults"] == ordered.totals["minor_faults"]
     alone = prediction.predict(small_trace(), Glibc, {}, CostTable.load(), ("fill",))
@@ -249,7 +249,7 @@ def test_the_figure_has_a_point_for_each_case_and_covers_none(found: Validation)
     for axes, (name, *_) in zip(figure.axes, PANELS, strict=True):
         drawn = sorted(bars.lines[0].get_xdata()[0] for bars in axes.containers)
         scale = 2**20 if name.endswith("bytes") else 1e6
-        real = sorted(c.pairs()[name].measured.median / scale for c in found.comparisons)
+        real = sorted(c.pairs()[name].measured.value / scale for c in found.comparisons)
         assert drawn == pytest.approx(real)
         assert not axes.get_window_extent().overlaps(legend)
         assert axes.get_xlim() == axes.get_ylim()

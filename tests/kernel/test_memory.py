@@ -174,6 +174,28 @@ def test_near_and_far_accesses_are_told_apart_by_cache_lines(kernel):
     assert (kernel.accesses(), kernel.counts[Event.FAR_ACCESS]) == (4, 3)
 
 
+def test_bytes_are_far_in_pages_not_written_for_16_mib(kernel):
+    at, others = kernel.mmap(2 * PAGE), kernel.mmap(24 << 20)
+    kernel.touch(at, 2 * PAGE)
+    kernel.touch(others, 8 << 20)
+    kernel.touch(at, 100)
+    assert kernel.counts[Event.FAR_BYTE_WRITTEN] == 0  # new pages, and one that is still known
+    kernel.touch(others + (8 << 20), 16 << 20)
+    kernel.touch(at + 50, PAGE)
+    kernel.touch(at + PAGE, 100)
+    assert kernel.counts[Event.FAR_BYTE_WRITTEN] == PAGE
+
+
+def test_bytes_are_near_in_pages_that_the_kernel_has_just_cleared(kernel):
+    at, others = kernel.mmap(2 * PAGE), kernel.mmap(16 << 20)
+    kernel.touch(at, 2 * PAGE)
+    kernel.touch(others, 16 << 20)
+    kernel.madvise(at, 2 * PAGE, 4)
+    kernel.store(at, 1)
+    kernel.touch(at, 2 * PAGE)
+    assert kernel.counts[Event.FAR_BYTE_WRITTEN] == 0
+
+
 @pytest.mark.parametrize("offset", [0, 8])
 def test_pairs_are_two_accesses(offset):
     """Aligned to 16 or not, they have the values, counts and faults of single accesses."""

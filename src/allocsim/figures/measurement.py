@@ -47,9 +47,9 @@ def _draw_tradeoff(axes: Axes, columns: Sequence[Column], looks: dict[str, Look]
     for column in columns:
         look, cpu = looks[column.name], column.cpu_ns["fill"]
         axes.errorbar(
-            cpu.median / MS,
+            cpu.value / MS,
             column.totals["resident_peak_bytes"],
-            xerr=[[(cpu.median - cpu.low) / MS], [(cpu.high - cpu.median) / MS]],
+            xerr=[[(cpu.value - cpu.low) / MS], [(cpu.high - cpu.value) / MS]],
             color=look.colour, marker=look.marker, ms=7, lw=1,
             mfc="white" if column.simulated else look.colour,
         )  # fmt: skip
@@ -59,7 +59,7 @@ def _draw_tradeoff(axes: Axes, columns: Sequence[Column], looks: dict[str, Look]
     axes.margins(0.15)
     axes.set_ylim(bottom=0)
     bytes_axis(axes.yaxis)
-    log_if_wide(axes.xaxis, [column.cpu_ns["fill"].median / MS for column in columns])
+    log_if_wide(axes.xaxis, [column.cpu_ns["fill"].value / MS for column in columns])
     if axes.get_xscale() == "linear":
         axes.set_xlim(left=0)
 

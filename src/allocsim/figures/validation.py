@@ -64,10 +64,10 @@ def _draw_panel(
     values: list[float] = []
     for case in cases:
         pair = case.pairs()[name]
-        if pair.measured.median <= 0 or pair.predicted.median <= 0:
+        if pair.measured.value <= 0 or pair.predicted.value <= 0:
             continue  # nothing that a logarithmic axis could show
         look, size = looks[_name(case)], sizes[_name(case)]
-        x, y = pair.measured.median / scale, pair.predicted.median / scale
+        x, y = pair.measured.value / scale, pair.predicted.value / scale
         axes.errorbar(
             x, y,
             xerr=_bars(pair.measured, scale), yerr=_bars(pair.predicted, scale),
@@ -83,7 +83,7 @@ def _name(case: Comparison) -> str:
 
 
 def _bars(band: Band, scale: float) -> list[list[float]]:
-    return [[(band.median - band.low) / scale], [(band.high - band.median) / scale]]
+    return [[(band.value - band.low) / scale], [(band.high - band.value) / scale]]
 
 
 def _identity(axes: Axes, low: float, high: float) -> None:

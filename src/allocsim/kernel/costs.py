@@ -50,6 +50,7 @@ class Event(IntEnum):
     SPIN_NS = 28  # a nanosecond that a thread waits for a lock without giving its CPU up
     AREA_CUT = 29  # munmap leaves two areas of one
     AREA_JOINED = 30  # a new mapping fills a hole: two areas and the mapping become one
+    FAR_BYTE_WRITTEN = 31  # what a byte costs more that the program writes to memory out of caches
 
 
 N_EVENTS = len(Event)
@@ -65,7 +66,7 @@ PARTS = {
     "fault_ns": (*MINOR_FAULTS, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),
     "copying_ns": (Event.BYTE_COPIED,),
-    "program_ns": (Event.BYTE_WRITTEN,),
+    "program_ns": (Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),
 }  # fmt: skip
 """CPU time by part: which events each part sums. A delay belongs to none."""
 

@@ -84,6 +84,7 @@ class Kernel(Memory):
             + c.price_ps(Event.BYTE_ZEROED, self.counts[Event.BYTE_ZEROED])
             + c.price_ps(Event.BYTE_COPIED, self.counts[Event.BYTE_COPIED])
             + c.price_ps(Event.BYTE_WRITTEN, self.counts[Event.BYTE_WRITTEN])
+            + c.price_ps(Event.FAR_BYTE_WRITTEN, self.counts[Event.FAR_BYTE_WRITTEN])
         )
 
     def now_ps(self):

@@ -16,6 +16,9 @@ PAGE_SHIFT = 12
 WORDS_PER_PAGE = 512
 SPAN_BYTES = 320 << 30
 BYTE_WRITTEN = int(Event.BYTE_WRITTEN)  # a plain number: looked up in every call that writes
+FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
+RECENT_BITS = 12
+RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 16 MiB, direct-mapped by page
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
 
@@ -45,6 +48,7 @@ class Pages(Component):
     words = Pool("i8", SPAN_BYTES >> 3)
     state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
     counts = Array("i8", N_EVENTS)  # the ledger
+    recent = Array("i4", RECENT_PAGES)  # of the pages that meet here: which the program wrote last
     low_base = 0
     low_span = 0
     high_base = 0
@@ -94,8 +98,24 @@ class Pages(Component):
         """The program writes n_bytes at `address`."""
         self.counts[BYTE_WRITTEN] += n_bytes
         self.write_pages(address, n_bytes)
+        page = address >> PAGE_SHIFT
+        one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
+        if not one_page or self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + 1:
+            self.note_far(address, n_bytes)
         if self.poison:
             self.spoil(address, n_bytes)
+
+    def note_far(self, address, n_bytes):
+        """Count which of the bytes that the program writes no cache holds: those in pages that it
+        has not written for long, and that the kernel has not just cleared for it."""
+        end = address + n_bytes
+        while address < end:
+            page = address >> PAGE_SHIFT
+            following = min(end, (page + 1) << PAGE_SHIFT)
+            if self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + 1:
+                self.note_recent(page, 1)
+                self.counts[FAR_BYTE_WRITTEN] += following - address
+            address = following
 
     def zero(self, address, n_bytes):
         """The allocator clears n_bytes at `address`."""
@@ -144,6 +164,7 @@ class Pages(Component):
         self.charge(Event.PAGE_ZEROED, n)
         self.minor_faults += n
         fill(self.state, page, n, WRITTEN)
+        self.note_recent((base >> PAGE_SHIFT) + page, min(n, RECENT_PAGES))
         self.add_resident(n)
         return last
 
@@ -204,7 +225,14 @@ class Pages(Component):
         self.charge(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
         self.charge(Event.PAGE_ZEROED, 1)
         self.minor_faults += 1
+        self.note_recent(address >> PAGE_SHIFT, 1)
         self.add_resident(1)
+
+    def note_recent(self, page, n):
+        """Caches hold these pages, given by their numbers in the address space."""
+        while n > 0:
+            n -= 1
+            self.recent[(page + n) & (RECENT_PAGES - 1)] = ((page + n) >> RECENT_BITS) + 1
 
     def add_resident(self, n):
         self.resident_pages += n

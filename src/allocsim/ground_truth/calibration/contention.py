@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocsim.ground_truth.calibration.fit import Estimate, median_estimate
+from allocsim.ground_truth.calibration.fit import Estimate, estimate_of
 
 MOST_THREADS = 16
 
@@ -78,9 +78,9 @@ def prices(
         return {}
     alone, beside = cpu("drop_page_running:1"), cpu("drop_page_running:2")
     return {
-        "shootdown": median_estimate(np.maximum(beside - alone, 0.0), rng),
-        "sleep": median_estimate(cpu(TURNS.name), rng),
-        "wake_delay": median_estimate(wall(TURNS.name) / 2, rng),
+        "shootdown": estimate_of(np.maximum(beside - alone, 0.0), rng),
+        "sleep": estimate_of(cpu(TURNS.name), rng),
+        "wake_delay": estimate_of(wall(TURNS.name) / 2, rng),
     }
 
 

@@ -16,8 +16,8 @@ from allocsim.ground_truth.calibration.benchmark import (
 from allocsim.ground_truth.calibration.fit import (
     Estimate,
     Fit,
+    estimate_of,
     fit,
-    median_estimate,
 )
 from allocsim.ground_truth.calibration.measure import Measurements
 from allocsim.ground_truth.calibration.noise import Noise, noise
@@ -81,8 +81,8 @@ def figures(
         threads=threads,
         contention=contention.figures(
             threads,
-            lambda name: median_estimate(found.cpu_ns(name), rng),
-            lambda name: median_estimate(found.wall_ns(name), rng),
+            lambda name: estimate_of(found.cpu_ns(name), rng),
+            lambda name: estimate_of(found.wall_ns(name), rng),
         ),
         noise=noise({name: found.cpu_ns(name) for name in found.slices}),
         mismatches=fault_mismatches(counts, found),
@@ -130,7 +130,7 @@ def _step(
         own += found.sections(name) * units[SECTION].ns
     if name != NULL_SCRIPT:
         own += benchmark.dispatches * units[DISPATCH].ns
-    measured = median_estimate(np.maximum(found.cpu_ns(name) - own, 0.0), rng)
+    measured = estimate_of(np.maximum(found.cpu_ns(name) - own, 0.0), rng)
     predicted = fitted.predicted_ns.get(name)
     return StepFigure(
         benchmark.what, measured, None if predicted is None else max(0.0, predicted - own)

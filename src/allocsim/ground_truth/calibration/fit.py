@@ -7,7 +7,7 @@ log(predicted / measured): a benchmark of nanoseconds weighs as much as one of m
 twice too much as much as half.
 
 Intervals show both what chance did and how far the model is from the machine. Each resample draws
-rounds with replacement, takes the median of each benchmark over them, fits, then gives the fit's
+rounds with replacement, takes each benchmark's lower quartile over them, fits, then gives the fit's
 residuals back with random signs and fits again: the wild bootstrap (Wu, Annals of Statistics 14,
 1986), with residuals scaled up for the degrees of freedom that the fit used.
 """
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import nnls
+
+from allocsim.ground_truth.quiet import quiet
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -58,7 +60,7 @@ def fit(
     unknowns = sorted({unknown for row in counts.values() for unknown in row})
     design = np.array([[counts[name].get(u, 0.0) for u in unknowns] for name in names])
     times = np.array([times_ns[name] for name in names])
-    units = solve(design, np.median(times, axis=1))
+    units = solve(design, quiet(times))
     drawn = np.array([_resampled(design, times, units, rng) for _ in range(resamples)])
     estimates = {u: _estimate(units[i], drawn[:, i]) for i, u in enumerate(unknowns)}
     return Fit(estimates, dict(zip(names, (design @ units).tolist(), strict=True)))
@@ -96,11 +98,11 @@ def _resampled(
 ) -> np.ndarray:
     """Units from one resample of rounds, with its residuals given back at random signs."""
     n_rounds, (n_rows, n_unknowns) = times.shape[1], design.shape
-    medians = np.median(times[:, rng.integers(n_rounds, size=n_rounds)], axis=1)
-    units = solve(design, medians, start)
-    predicted = np.maximum(design @ units, medians * np.exp(-_FARTHEST))
+    typical = quiet(times[:, rng.integers(n_rounds, size=n_rounds)])
+    units = solve(design, typical, start)
+    predicted = np.maximum(design @ units, typical * np.exp(-_FARTHEST))
     scale = np.sqrt(n_rows / max(1, n_rows - n_unknowns))
-    misfit = np.log(medians / predicted) * scale * rng.choice([-1.0, 1.0], n_rows)
+    misfit = np.log(typical / predicted) * scale * rng.choice([-1.0, 1.0], n_rows)
     return solve(design, predicted * np.exp(misfit), units)
 
 
@@ -111,9 +113,9 @@ def _estimate(value: float, drawn: np.ndarray) -> Estimate:
     return Estimate(float(value), float(min(low, value)), float(max(high, value)))
 
 
-def median_estimate(
+def estimate_of(
     times_ns: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Estimate:
-    """The median over rounds, with its bootstrap interval."""
+    """The lower quartile over rounds, with its bootstrap interval."""
     rows = times_ns[rng.integers(len(times_ns), size=(resamples, len(times_ns)))]
-    return _estimate(float(np.median(times_ns)), np.median(rows, axis=1))
+    return _estimate(float(quiet(times_ns)), quiet(rows))

@@ -114,8 +114,10 @@ CHURNS = (
     (4096, 500), (4096, 4000), (16_384, 300), (16_384, 4000), (65_536, 100),
 )  # fmt: skip
 """Largest size and number of blocks of churns, as various as programs are."""
-FILLED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100), (1 << 20, 60))
-"""Those in which the program writes its blocks; the last has more than the caches hold."""
+FILLED_CHURNS = (
+    (512, 1000), (4096, 4000), (16_384, 300), (65_536, 100), (1 << 20, 60), (1 << 20, 400),
+)  # fmt: skip
+"""Those in which the program writes its blocks; the last has more than any cache holds."""
 ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
 """Those whose blocks are zeroed by calloc."""
 MAPPED_CHURNS = ((512, 1000), (16_384, 4000))

@@ -97,8 +97,9 @@ def tunables_of(settings: Settings) -> dict[str, int]:
 
 def _lines(request: MeasureRequest, columns: Sequence[Column], costs: CostTable) -> list[str]:
     title = f"{request.workload}, {columns[0].totals['ops']:,} ops"
-    notes = [f"times: median of {request.rounds} rounds, ± half of what lies between the 10th and"]
-    notes.append("the 90th percentile; memory: what came on top of the program before the first op")
+    notes = [f"times: lower quartile of {request.rounds} rounds, ± half of what lies between"]
+    notes.append("the 10th and the 90th percentile; memory: what came on top of the program before")
+    notes.append("the first op")
     if any(column.simulated for column in columns):
         notes.append("simulated times: ± half of the 95 % interval of the unit costs")
         notes.append(costs.origin())

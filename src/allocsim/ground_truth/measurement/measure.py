@@ -49,7 +49,7 @@ class Measured:
 
 
 def _bands_and_rounds(times: Mapping[Writes, np.ndarray]) -> dict[str, Any]:
-    """By what the program writes: median, 10th and 90th percentile, and each round's value."""
+    """By what the program writes: the figure, 10th and 90th percentile, and each round's value."""
     return {
         k: {**asdict(Band.of(values)), "rounds": values.tolist()} for k, values in times.items()
     }

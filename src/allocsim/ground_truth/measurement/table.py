@@ -64,10 +64,10 @@ def table_of(title: str, columns: Sequence[Column]) -> list[str]:
 
 
 def show_band(band: Band) -> str:
-    """The median, and half the band's width as a share of it."""
-    if band.median <= 0:
+    """The value, and half the band's width as a share of it."""
+    if band.value <= 0:
         return BELOW_NOISE
-    return f"{show_ns(band.median)} ±{band.spread / 2:.0%}"
+    return f"{show_ns(band.value)} ±{band.spread / 2:.0%}"
 
 
 def aligned(rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from allocsim.ground_truth.opstream import OpStream
+from allocsim.ground_truth.quiet import QUIET, quiet
 from allocsim.ground_truth.replay import Timing, Writes, time_replay
 from allocsim.ground_truth.start import Surroundings, Tunables
 
@@ -17,22 +18,25 @@ LOW, HIGH = 0.1, 0.9
 
 @dataclass(frozen=True)
 class Band:
-    """The median of repeated measurements, and the 10th and 90th percentile."""
+    """What an undisturbed round took, or what was predicted; and the range around it.
 
-    median: float
+    low, high: the 10th and 90th percentile of repeated measurements, or an interval's ends.
+    """
+
+    value: float
     low: float
     high: float
 
     @classmethod
     def of(cls, values: Sequence[float] | np.ndarray) -> "Band":
         """From the rounds' values, at least one."""
-        low, median, high = np.quantile(np.asarray(values, float), [LOW, 0.5, HIGH]).tolist()
-        return cls(median, low, high)
+        low, value, high = np.quantile(np.asarray(values, float), [LOW, QUIET, HIGH]).tolist()
+        return cls(value, low, high)
 
     @property
     def spread(self) -> float:
-        """The band's width as a share of the median; 0 where that is nothing."""
-        return (self.high - self.low) / self.median if self.median > 0 else 0.0
+        """The band's width as a share of the value; 0 where that is nothing."""
+        return (self.high - self.low) / self.value if self.value > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,12 @@ def _timed(case: Case, kind: str) -> Timing:
 
 
 def _net(case: Case, timings: Mapping[str, Sequence[Timing]]) -> Times:
-    """Without the loop's own time, which is the median over all rounds."""
+    """Without the loop's own time, which is that of an undisturbed round."""
     own = {name: _column(timings["null"], name) for name in ("working_ns", "wall_ns")}
 
     def net(name: str) -> dict[Writes, np.ndarray]:
         return {
-            kind: np.maximum(_column(rows, name) - np.median(own[name]), 0.0)  # type: ignore[misc]
+            kind: np.maximum(_column(rows, name) - quiet(own[name]), 0.0)  # type: ignore[misc]
             for kind, rows in timings.items()
             if kind != "null"
         }

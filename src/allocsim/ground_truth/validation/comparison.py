@@ -28,9 +28,9 @@ class Pair:
     @property
     def error(self) -> float:
         """(predicted - measured) / measured; nan where something was predicted of nothing."""
-        if self.measured.median == 0:
-            return 0.0 if self.predicted.median == 0 else float("nan")
-        return self.predicted.median / self.measured.median - 1
+        if self.measured.value == 0:
+            return 0.0 if self.predicted.value == 0 else float("nan")
+        return self.predicted.value / self.measured.value - 1
 
 
 @dataclass(frozen=True)

@@ -66,14 +66,14 @@ def gaps_of(comparisons: Sequence[Comparison], figure: str) -> list[Gap]:
     gaps = []
     for cases in _by_trace(comparisons):
         base = next((c.pairs()[figure] for c in cases if not c.setting), None)
-        if base is None or base.measured.median <= 0 or base.predicted.median <= 0:
+        if base is None or base.measured.value <= 0 or base.predicted.value <= 0:
             continue
         for case in cases:
             if case.setting:
                 pair = case.pairs()[figure]
                 multiples = (
-                    pair.measured.median / base.measured.median,
-                    pair.predicted.median / base.predicted.median,
+                    pair.measured.value / base.measured.value,
+                    pair.predicted.value / base.predicted.value,
                 )
                 gaps.append(Gap(case.trace, case.setting, *multiples))
     return gaps
@@ -84,10 +84,10 @@ def ranking_of(comparisons: Sequence[Comparison], figure: str) -> Ranking:
     right = pairs = 0
     for cases in _by_trace(comparisons):
         for one, other in combinations((c.pairs()[figure] for c in cases), 2):
-            low, high = sorted((one, other), key=lambda pair: pair.measured.median)
-            if high.measured.median > CLEAR_RATIO * low.measured.median:
+            low, high = sorted((one, other), key=lambda pair: pair.measured.value)
+            if high.measured.value > CLEAR_RATIO * low.measured.value:
                 pairs += 1
-                right += high.predicted.median > low.predicted.median
+                right += high.predicted.value > low.predicted.value
     return Ranking(right, pairs)
 
 

@@ -39,7 +39,7 @@ def _time_rows(cases: Sequence[Comparison], figure: str, title: str) -> list:
     rows: list = [(title, ["measured", "predicted", "error"])]
     for case in cases:
         pair = case.pairs()[figure]
-        cells = [show_band(pair.measured), show_ns(pair.predicted.median), _error(pair)]
+        cells = [show_band(pair.measured), show_ns(pair.predicted.value), _error(pair)]
         rows.append((_name(case), cells))
     return rows
 
@@ -54,7 +54,7 @@ def _count_rows(cases: Sequence[Comparison]) -> list:
 
 
 def _count(name: str, pair: Pair) -> str:
-    value = pair.measured.median
+    value = pair.measured.value
     shown = show_bytes(value) if name.endswith("_bytes") else f"{value:,.0f}"
     return f"{shown} {_error(pair):>6}"
 
@@ -64,7 +64,7 @@ def _name(case: Comparison) -> str:
 
 
 def _error(pair: Pair) -> str:
-    if pair.measured.median == pair.predicted.median:
+    if pair.measured.value == pair.predicted.value:
         return EQUAL
     return f"{pair.error:+.1%}"
 
@@ -83,7 +83,7 @@ def _summary(found: Validation) -> list[str]:
                 )
     lines += [line for figure in TIMES for line in _settings_lines(found.comparisons, figure)]
     lines.append(
-        f"times: median of {found.rounds} interleaved rounds, ± half of their 10-90 % band"
+        f"times: lower quartile of {found.rounds} interleaved rounds, ± half of their 10-90 % band"
     )
     return [*lines, found.costs.origin()]
 
