@@ -315,7 +315,7 @@ def test_every_counted_event_takes_its_unit_cost(kernel):
     at = kernel.mmap(PAGE)
     kernel.touch(at, 100)
     unit = kernel.costs.unit_ps
-    events = (Event.MMAP, Event.WRITE_FAULT, Event.PAGE_ZEROED)
+    events = (Event.MMAP, Event.WRITE_FAULT, Event.FAULT_RUN, Event.PAGE_ZEROED)
     spent = sum(unit[event] for event in events) + 100 * unit[Event.BYTE_WRITTEN]
     assert kernel.now_ps() - before == spent
     kernel.touch(kernel.mmap(16 << 20), 16 << 20)

@@ -174,6 +174,22 @@ def test_near_and_far_accesses_are_told_apart_by_cache_lines(kernel):
     assert (kernel.accesses(), kernel.counts[Event.FAR_ACCESS]) == (4, 3)
 
 
+def test_faults_of_one_access_are_a_run(kernel):
+    at = kernel.mmap(20 * PAGE)
+    runs = []
+    for act in (
+        lambda: kernel.touch(at, 5 * PAGE),
+        lambda: kernel.touch(at, 5 * PAGE),  # nothing faults
+        lambda: kernel.touch(at + 4 * PAGE, 3 * PAGE),
+        lambda: kernel.store(at + 10 * PAGE, 1),
+        lambda: kernel.read(at + 12 * PAGE, 2 * PAGE),
+        lambda: kernel.touch(at + 12 * PAGE, 4 * PAGE),  # copies, then new pages
+    ):
+        act()
+        runs.append(kernel.counts[Event.FAULT_RUN])
+    assert runs == [1, 1, 2, 3, 4, 5]
+
+
 def test_bytes_are_far_in_pages_not_written_for_16_mib(kernel):
     at, others = kernel.mmap(2 * PAGE), kernel.mmap(24 << 20)
     kernel.touch(at, 2 * PAGE)

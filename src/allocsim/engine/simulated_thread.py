@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from allocsim.engine.clock import Turn
-from allocsim.engine.locks import PolicyLock
+from allocsim.engine.locks import FUTEX_PS, PolicyLock
 from allocsim.kernel import Event
 from allocsim.kernel.crossings import FAULT, LOCKED, UNLOCKED, WIDTH, WRITER
 from allocsim.run_ahead import (
@@ -249,7 +249,14 @@ class Thread:
         lock.arrive(self.turn, self.clock, shared, lo, hi)
 
     def _wait_for_lock(self, lock: PolicyLock) -> Steps:
-        """Sleep until a lock of the policy's can be taken."""
+        """Wait for a lock of the policy's, asleep unless it opens before that."""
+        while not lock.is_open(self.clock) and lock.opens_soon(self.clock):
+            self.clock += FUTEX_PS
+            self.wait_locks += FUTEX_PS
+            self.meeting.kernel.counts[Event.SPIN_NS] += FUTEX_PS // 1000
+            yield self.turn.armed().at(self.clock)
+        if lock.is_open(self.clock):
+            return
         yield from self._leave_cpu()
         yield lock.wait(self.turn.armed())
         while not lock.look(self.timeline.now):

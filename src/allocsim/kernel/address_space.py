@@ -324,15 +324,17 @@ class VmaTable(Component):
     def highest_gap(self, length, floor, ceiling):
         """The start of the highest free range of `length` bytes in [floor, ceiling), or ENOMEM.
 
-        The range touches the top of its gap: Linux's top-down search.
+        The range touches the top of its gap: Linux's top-down search. The area below is `recent`
+        then, since the range is mapped next.
         """
         top = ceiling
-        cursor = self.first_above(ceiling - 1)
-        if cursor == self.end() or self.lo[self.slot(cursor)] >= ceiling:
+        cursor = self.before(self.end())
+        while cursor >= 0 and self.lo[self.slot(cursor)] >= ceiling:  # stack and vdso, if any
             cursor = self.before(cursor)
         while cursor >= 0:
             hi = self.hi[self.slot(cursor)]
             if top - hi >= length:
+                self.recent = cursor
                 return top - length if top - length >= floor else ENOMEM
             block = self.order[cursor >> 6]
             if hi > top or self.gap[block] >= length:
@@ -358,6 +360,7 @@ class VmaTable(Component):
             i -= 1
             size = top - self.hi[first + i]
             if size >= length:
+                self.recent = (cursor & ~63) + i
                 return -top
             largest = max(largest, size)
             top = self.lo[first + i]

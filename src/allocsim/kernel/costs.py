@@ -51,19 +51,23 @@ class Event(IntEnum):
     AREA_CUT = 29  # munmap leaves two areas of one
     AREA_JOINED = 30  # a new mapping fills a hole: two areas and the mapping become one
     FAR_BYTE_WRITTEN = 31  # what a byte costs more that the program writes to memory out of caches
+    FAULT_RUN = 32  # an access that faults: what its first fault costs more than the next ones
+    SLOW_CALL = (
+        33  # what a call costs more that the thread cache does not serve: hardly predictable
+    )
 
 
 N_EVENTS = len(Event)
 SYSCALLS = tuple(range(Event.BRK, Event.MPROTECT + 1))
 MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT, Event.HUGE_FAULT)
 PARTS = {
-    "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
+    "allocator_ns": (Event.CALL, Event.SLOW_CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
         Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
         Event.SHOOTDOWN, Event.SLEEP, Event.SPIN_NS,
     ),
-    "fault_ns": (*MINOR_FAULTS, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
+    "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),
     "copying_ns": (Event.BYTE_COPIED,),
     "program_ns": (Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),

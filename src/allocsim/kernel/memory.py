@@ -67,6 +67,7 @@ class Memory(Pages):
     def prepare_load(self, address, width):
         """Whatever keeps an access off the fast path: a fault, or an error."""
         at = self.offset(address)
+        self.faulted = 0
         if self.state[at >> PAGE_SHIFT] < ZERO:
             self.read_fault(at >> PAGE_SHIFT, address)
         if address & (width - 1):
@@ -79,6 +80,7 @@ class Memory(Pages):
         dropped takes the host a tenth of the time that clearing a page takes.
         """
         page = self.offset(address) >> PAGE_SHIFT
+        self.faulted = 0
         if self.state[page] < WRITTEN:
             self.write_fault(page, address)
         if self.state[page] != WORDS:

@@ -57,6 +57,7 @@ class Pages(Component):
     task_size = 0  # first address that user mode may not use
     reserved_end = 0  # first address that may be mapped
     minor_faults = 0
+    faulted = 0  # the access in progress has had a fault
     resident_pages = 0
     peak_resident_pages = 0
     clock_ps = 0  # see Kernel.now_ps
@@ -141,6 +142,7 @@ class Pages(Component):
 
     def write_many(self, address, n_bytes):
         """`write_pages` where there is more to do than to look at one page."""
+        self.faulted = 0
         page = self.offset(address) >> PAGE_SHIFT
         stop = (self.offset(address + n_bytes - 1) >> PAGE_SHIFT) + 1
         base = (address & -PAGE_BYTES) - page * PAGE_BYTES
@@ -160,9 +162,8 @@ class Pages(Component):
         while last < end and self.state[last] == ABSENT:
             last += 1
         n = last - page
-        self.charge(Event.WRITE_FAULT, n)
+        self.charge_faults(Event.WRITE_FAULT, n)
         self.charge(Event.PAGE_ZEROED, n)
-        self.minor_faults += n
         fill(self.state, page, n, WRITTEN)
         self.note_recent((base >> PAGE_SHIFT) + page, min(n, RECENT_PAGES))
         self.add_resident(n)
@@ -172,6 +173,7 @@ class Pages(Component):
         """Somebody reads n_bytes at `address`: absent pages map the page of zeros."""
         if n_bytes <= 0:
             return
+        self.faulted = 0
         page = self.offset(address) >> PAGE_SHIFT
         last = self.offset(address + n_bytes - 1) >> PAGE_SHIFT
         base = (address & -PAGE_BYTES) - page * PAGE_BYTES
@@ -210,8 +212,7 @@ class Pages(Component):
     def read_fault(self, page, address):
         """The page (absent so far) becomes readable: the page of zeros is mapped."""
         self.area_of(address, 1)
-        self.charge(Event.READ_FAULT, 1)
-        self.minor_faults += 1
+        self.charge_faults(Event.READ_FAULT, 1)
         self.state[page] = ZERO
 
     def write_fault(self, page, address):
@@ -222,11 +223,18 @@ class Pages(Component):
         if LAZY <= before < WRITTEN:
             self.state[page] = before + (WRITTEN - LAZY)
             return
-        self.charge(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
+        self.charge_faults(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
         self.charge(Event.PAGE_ZEROED, 1)
-        self.minor_faults += 1
         self.note_recent(address >> PAGE_SHIFT, 1)
         self.add_resident(1)
+
+    def charge_faults(self, event, n):
+        """Count n minor faults of one kind; the first of an access has a price of its own."""
+        self.charge(event, n)
+        self.minor_faults += n
+        if self.faulted == 0:
+            self.faulted = 1
+            self.charge(Event.FAULT_RUN, 1)
 
     def note_recent(self, page, n):
         """Caches hold these pages, given by their numbers in the address space."""

@@ -74,7 +74,8 @@ def _mappings() -> list[Benchmark]:
 
 def _mapped_lives() -> list[Benchmark]:
     """Areas from mmap to munmap; malloc of 200 kB maps 49 pages."""
-    events = "mmap + munmap + {n} write_fault + {n} page_zeroed + {n} page_released"
+    pages = "{n} write_fault + {n} page_zeroed + {n} page_released"
+    events = f"mmap + munmap + fault_run + {pages}"
     hole = f"{events} + area_cut + area_joined"
     kinds = (
         ("mmap_write_munmap", "map_write_unmap", events, "mmap, a word in each page, munmap of"),
@@ -100,12 +101,18 @@ FAULTS = [
             f"fault_{n}",
             "fault_fresh",
             n,
-            "" if n in (32, 256) else _FAULT,
+            "" if n in (32, 256) else f"{_FAULT} + {1 / n:f} fault_run",
             f"a fault in fresh {size_of(n)}",
         )
         for n in (1, 32, 256, 4096, 16384)
     ),
-    Benchmark("fault_random", "fault_random", 16384, _FAULT, "a fault in 64 MiB, random order"),
+    Benchmark(
+        "fault_random",
+        "fault_random",
+        16384,
+        f"{_FAULT} + fault_run",
+        "a fault in 64 MiB, random order",
+    ),
     Benchmark("fault_again", "fault_again", 256, "", "a fault on a page just given back"),
     Benchmark("read_fault", "read_absent", 256, "read_fault", "a read fault: the page of zeros"),
     Benchmark("copy_fault", "write_after_read", 256, _COPIED, "a write to the page of zeros"),
@@ -171,6 +178,11 @@ def _irregular_paths() -> list[Benchmark]:
     for largest, n in heap.MAPPED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, each with an area of its own"
         scripts[f"mapped_{largest}_{n}"] = (heap.churn(largest, n, tunables=heap.MAPPED), what)
+    for largest, n in heap.GROWN_HEAPS:
+        what = f"a call while a fresh heap grows to {n} blocks up to {largest} and vanishes"
+        scripts[f"grown_{largest}_{n}"] = (heap.grown(largest, n, writes=False), what)
+        what = "the same, the blocks written by the program"
+        scripts[f"grown_filled_{largest}_{n}"] = (heap.grown(largest, n, writes=True), what)
     for largest, n in heap.ZEROED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, all by calloc"
         scripts[f"zeroed_{largest}_{n}"] = (heap.churn(largest, n, Op.CALLOC), what)

@@ -120,8 +120,10 @@ FILLED_CHURNS = (
 """Those in which the program writes its blocks; the last has more than any cache holds."""
 ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
 """Those whose blocks are zeroed by calloc."""
-MAPPED_CHURNS = ((512, 1000), (16_384, 4000))
+MAPPED_CHURNS = ((512, 1000), (16_384, 4000), (512, 10_000))
 """Those in which every block gets a mapping of its own."""
+GROWN_HEAPS = ((512, 4000), (4096, 2000), (65_536, 500))
+"""Largest size and number of blocks of heaps that grow from nothing and vanish again."""
 _SORTING = 1 << 20
 """No chunk is free for a request of this size: all unsorted ones are put into their bins."""
 
@@ -185,3 +187,13 @@ def churn(
     half = len(calls) // 2 & -2
     timed = tuple(calls[half:])
     return HeapScript(tuple(calls[:half]), timed, len(timed), tunables or {}, writes)
+
+
+def grown(largest: int, n_blocks: int, writes: bool) -> HeapScript:
+    """malloc of log-uniform sizes in a fresh heap, then free in random order. A step is a call."""
+    rng = np.random.default_rng(_SEED)
+    sizes = [int(16 * (largest / 16) ** rng.random()) for _ in range(n_blocks)]
+    taken = [(Op.MALLOC, slot, size) for slot, size in enumerate(sizes)]
+    timed = (*taken, *_give(rng.permutation(n_blocks).tolist()))
+    prepare = (*_take([n_blocks], 64), *_give([n_blocks]))
+    return HeapScript(prepare, timed, len(timed), {}, writes)
