@@ -190,6 +190,15 @@ def test_work_under_a_policys_lock_is_never_done_twice_at_once():
     assert result.threads["wait_locks_ns"].sum() > 0
 
 
+@pytest.mark.parametrize(("held_ns", "sleep"), [(100, False), (20_000, True)])
+def test_a_lock_that_opens_at_once_puts_nobody_to_sleep(held_ns, sleep):
+    table = prices(byte_zeroed=held_ns / 1000)
+    source = workload(3, 300, accesses={"written": 0.0})
+    result = run(source, Arena, costs=table, kernel_options={"cpus": 3})
+    assert result.threads["wait_locks_ns"].sum() > 0
+    assert (result.driver.policy.kernel.counts[Event.SLEEP] > 0) == sleep
+
+
 @pytest.mark.parametrize("policy", [Pages, load_policy("glibc")])
 def test_two_runs_are_equal(policy):
     source = workload(5, 1500, cross_thread_frees=0.1, think_ns=100)

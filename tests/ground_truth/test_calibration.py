@@ -158,7 +158,7 @@ def test_events_are_read_from_text():
 def test_every_event_that_can_be_measured_is_in_some_benchmark():
     benchmarks = all_benchmarks(True)
     counted = set().union(*(parse_events(b.events) for b in benchmarks if b.events != FROM_MODEL))
-    counted |= {"call", "slow_call", "near_access", "far_access"}  # by the model
+    counted |= {"call", "near_access", "far_access"}  # by the model
     counted |= {"byte_written", "far_byte_written"}
     counted |= {"shootdown", "sleep", "wake_delay"}  # by contests
     counted |= {"huge_fault", "huge_page_zeroed", "huge_page_released"}  # by figures

@@ -14,9 +14,6 @@ from allocsim.glibc.chunks import (
     chunk_bytes,
 )
 from allocsim.glibc.tcache import N_CLASSES, N_LARGE_CLASSES, NO_ARENA
-from allocsim.kernel import Event
-
-SLOW_CALL = int(Event.SLOW_CALL)  # a plain number: looked up in many calls
 
 
 class Glibc(Caching):
@@ -91,7 +88,6 @@ class Glibc(Caching):
 
     def allocate(self, request):
         """A block from the thread's arena, or from another where that has no memory; or 0."""
-        self.kernel.counts[SLOW_CALL] += 1
         need = chunk_bytes(request)
         number = self.own_arena(request)
         if number == NO_ARENA:
@@ -131,7 +127,6 @@ class Glibc(Caching):
 
     def release(self, address, word):
         """Free a block to the arena that it belongs to."""
-        self.kernel.counts[SLOW_CALL] += 1
         chunk = address - HEADER_BYTES
         number = self.arena_of(chunk, word)
         self.enter(number)
@@ -154,7 +149,6 @@ class Glibc(Caching):
             if block != 0:
                 self.kernel.zero(block, size)
                 return block
-        self.kernel.counts[SLOW_CALL] += 1
         self.start_cache()
         number = self.own_arena(size)
         if number == NO_ARENA:
@@ -192,7 +186,6 @@ class Glibc(Caching):
             return address
         if word & IS_MAPPED:
             return self.realloc_mapped(chunk, self.extent(word), need, size)
-        self.kernel.counts[SLOW_CALL] += 1
         self.start_cache()
         number = self.arena_of(chunk, word)
         arena = self.arenas[number]

@@ -52,16 +52,13 @@ class Event(IntEnum):
     AREA_JOINED = 30  # a new mapping fills a hole: two areas and the mapping become one
     FAR_BYTE_WRITTEN = 31  # what a byte costs more that the program writes to memory out of caches
     FAULT_RUN = 32  # an access that faults: what its first fault costs more than the next ones
-    SLOW_CALL = (
-        33  # what a call costs more that the thread cache does not serve: hardly predictable
-    )
 
 
 N_EVENTS = len(Event)
 SYSCALLS = tuple(range(Event.BRK, Event.MPROTECT + 1))
 MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT, Event.HUGE_FAULT)
 PARTS = {
-    "allocator_ns": (Event.CALL, Event.SLOW_CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
+    "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
         Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,

@@ -81,7 +81,6 @@ class Kernel(Memory):
             c.price_ps(Event.NEAR_ACCESS, self.counts[Event.NEAR_ACCESS])
             + c.price_ps(Event.FAR_ACCESS, self.counts[Event.FAR_ACCESS])
             + c.price_ps(Event.CALL, self.counts[Event.CALL])
-            + c.price_ps(Event.SLOW_CALL, self.counts[Event.SLOW_CALL])
             + c.price_ps(Event.BYTE_ZEROED, self.counts[Event.BYTE_ZEROED])
             + c.price_ps(Event.BYTE_COPIED, self.counts[Event.BYTE_COPIED])
             + c.price_ps(Event.BYTE_WRITTEN, self.counts[Event.BYTE_WRITTEN])
