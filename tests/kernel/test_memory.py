@@ -202,6 +202,11 @@ def test_bytes_are_far_in_pages_not_written_for_16_mib(kernel):
     assert kernel.counts[Event.FAR_BYTE_WRITTEN] == PAGE
 
 
+def test_bytes_of_new_pages_are_near_however_many(kernel):
+    kernel.touch(kernel.mmap(40 << 20), 40 << 20)
+    assert kernel.counts[Event.FAR_BYTE_WRITTEN] == 0
+
+
 def test_bytes_are_near_in_pages_that_the_kernel_has_just_cleared(kernel):
     at, others = kernel.mmap(2 * PAGE), kernel.mmap(16 << 20)
     kernel.touch(at, 2 * PAGE)

@@ -98,25 +98,32 @@ class Pages(Component):
     def touch(self, address, n_bytes):
         """The program writes n_bytes at `address`."""
         self.counts[BYTE_WRITTEN] += n_bytes
-        self.write_pages(address, n_bytes)
         page = address >> PAGE_SHIFT
         one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
         if not one_page or self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + 1:
             self.note_far(address, n_bytes)
+        self.write_pages(address, n_bytes)
         if self.poison:
             self.spoil(address, n_bytes)
 
     def note_far(self, address, n_bytes):
-        """Count which of the bytes that the program writes no cache holds: those in pages that it
-        has not written for long, and that the kernel has not just cleared for it."""
+        """Count which of the bytes that the program is to write no cache holds.
+
+        Those are in pages that it has not written for long; those of absent pages are none of them,
+        since the kernel will just have cleared them.
+        """
         end = address + n_bytes
+        at = self.offset(address) >> PAGE_SHIFT
+        self.offset(end - 1)
         while address < end:
             page = address >> PAGE_SHIFT
             following = min(end, (page + 1) << PAGE_SHIFT)
             if self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + 1:
                 self.note_recent(page, 1)
-                self.counts[FAR_BYTE_WRITTEN] += following - address
+                if self.state[at] >= LAZY:
+                    self.counts[FAR_BYTE_WRITTEN] += following - address
             address = following
+            at += 1
 
     def zero(self, address, n_bytes):
         """The allocator clears n_bytes at `address`."""
