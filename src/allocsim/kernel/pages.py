@@ -172,7 +172,10 @@ class Pages(Component):
         self.charge_faults(Event.WRITE_FAULT, n)
         self.charge(Event.PAGE_ZEROED, n)
         fill(self.state, page, n, WRITTEN)
-        self.note_recent((base >> PAGE_SHIFT) + page, min(n, RECENT_PAGES))
+        highest = (base >> PAGE_SHIFT) + last - 1
+        if self.recent[highest & (RECENT_PAGES - 1)] != (highest >> RECENT_BITS) + 1:
+            noted = min(n, RECENT_PAGES)  # touch() has noted all that it writes
+            self.note_recent(highest + 1 - noted, noted)
         self.add_resident(n)
         return last
 
