@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from allocsim.ground_truth.quiet import quiet
+from allocsim.ground_truth.quiet import QUIET, quiet
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -114,8 +114,11 @@ def _estimate(value: float, drawn: np.ndarray) -> Estimate:
 
 
 def estimate_of(
-    times_ns: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES
+    times_ns: np.ndarray,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    quantile: float = QUIET,
 ) -> Estimate:
-    """The lower quartile over rounds, with its bootstrap interval."""
+    """The lower quartile, or another quantile, over rounds, with its bootstrap interval."""
     rows = times_ns[rng.integers(len(times_ns), size=(resamples, len(times_ns)))]
-    return _estimate(float(quiet(times_ns)), quiet(rows))
+    return _estimate(float(np.quantile(times_ns, quantile)), np.quantile(rows, quantile, axis=1))
