@@ -13,6 +13,6 @@ import numpy as np
 QUIET = 0.25
 
 
-def quiet(times: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The time of an undisturbed round: the lower quartile along `axis`."""
-    return np.quantile(times, QUIET, axis=axis)
+def quiet(times: np.ndarray) -> np.ndarray:
+    """The time of an undisturbed round, in the unit of `times`: its last axis, the rounds, goes."""
+    return np.quantile(times, QUIET, axis=-1)

@@ -100,6 +100,7 @@ class Pages(Component):
         self.counts[BYTE_WRITTEN] += n_bytes
         page = address >> PAGE_SHIFT
         one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
+        # is_recent() by hand: a call more would slow interpreted runs down
         if not one_page or self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + 1:
             self.note_far(address, n_bytes)
         self.write_pages(address, n_bytes)
@@ -118,7 +119,7 @@ class Pages(Component):
         while address < end:
             page = address >> PAGE_SHIFT
             following = min(end, (page + 1) << PAGE_SHIFT)
-            if self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + 1:
+            if not self.is_recent(page):
                 self.note_recent(page, 1)
                 if self.state[at] >= LAZY:
                     self.counts[FAR_BYTE_WRITTEN] += following - address
@@ -173,7 +174,7 @@ class Pages(Component):
         self.charge(Event.PAGE_ZEROED, n)
         fill(self.state, page, n, WRITTEN)
         highest = (base >> PAGE_SHIFT) + last - 1
-        if self.recent[highest & (RECENT_PAGES - 1)] != (highest >> RECENT_BITS) + 1:
+        if not self.is_recent(highest):
             noted = min(n, RECENT_PAGES)  # touch() has noted all that it writes
             self.note_recent(highest + 1 - noted, noted)
         self.add_resident(n)
@@ -246,8 +247,13 @@ class Pages(Component):
             self.faulted = 1
             self.charge(Event.FAULT_RUN, 1)
 
+    @inline
+    def is_recent(self, page):
+        """Whether a cache holds the page, given by its number in the address space."""
+        return self.recent[page & (RECENT_PAGES - 1)] == (page >> RECENT_BITS) + 1
+
     def note_recent(self, page, n):
-        """Caches hold these pages, given by their numbers in the address space."""
+        """Caches hold n pages now, the first given by its number in the address space."""
         while n > 0:
             n -= 1
             self.recent[(page + n) & (RECENT_PAGES - 1)] = ((page + n) >> RECENT_BITS) + 1

@@ -12,6 +12,7 @@ from allocsim.ground_truth.calibration.benchmark import (
 from allocsim.trace import Op
 
 _FAULT = "write_fault + page_zeroed"
+_ALONE = f"{_FAULT} + fault_run"
 
 CLOCK = Benchmark(SECTION, "read_clock", 1, SECTION, "reading the clock around a timed section")
 
@@ -106,13 +107,7 @@ FAULTS = [
         )
         for n in (1, 32, 256, 4096, 16384)
     ),
-    Benchmark(
-        "fault_random",
-        "fault_random",
-        16384,
-        f"{_FAULT} + fault_run",
-        "a fault in 64 MiB, random order",
-    ),
+    Benchmark("fault_random", "fault_random", 16384, _ALONE, "a fault in 64 MiB, random order"),
     Benchmark("fault_again", "fault_again", 256, "", "a fault on a page just given back"),
     Benchmark("read_fault", "read_absent", 256, "read_fault", "a read fault: the page of zeros"),
     Benchmark("copy_fault", "write_after_read", 256, _COPIED, "a write to the page of zeros"),

@@ -73,41 +73,39 @@ def time_cases(
     measured in the same minutes. Raises ReplayError, InputError.
     """
     n_steps = (rounds + 1) * len(cases)
-    kept: list[dict[str, list[Timing]]] = [{} for _ in cases]
+    kept: list[dict[Writes, list[Timing]]] = [{kind: [] for kind in writes} for _ in cases]
+    loops: list[list[Timing]] = [[] for _ in cases]
     for step in range(n_steps):
         turn, place = divmod(step, len(cases))
         case = place if turn % 2 else len(cases) - 1 - place  # no case is always after another
         between()
-        for kind in (*writes, "null"):
-            timing = _timed(cases[case], kind)
-            if turn > 0:
-                kept[case].setdefault(kind, []).append(timing)
+        timings = {kind: _timed(cases[case], kind) for kind in writes}
+        loop = _timed(cases[case], "none", null=True)
+        if turn > 0:
+            for kind, timing in timings.items():
+                kept[case][kind].append(timing)
+            loops[case].append(loop)
         progress(step + 1, n_steps)
-    return [_net(case, timings) for case, timings in zip(cases, kept, strict=True)]
+    return [_net(*found) for found in zip(cases, kept, loops, strict=True)]
 
 
-def _timed(case: Case, kind: str) -> Timing:
-    null = kind == "null"
+def _timed(case: Case, writes: Writes, null: bool = False) -> Timing:
     return time_replay(
         case.stream,
         case.tunables,
-        writes="none" if null else kind,  # type: ignore[arg-type]
+        writes=writes,
         null=null,
         free_threads=case.stream.n_threads > 1,
         **case.surroundings,
     )
 
 
-def _net(case: Case, timings: Mapping[str, Sequence[Timing]]) -> Times:
+def _net(case: Case, timings: Mapping[Writes, Sequence[Timing]], loops: Sequence[Timing]) -> Times:
     """Without the loop's own time, which is that of an undisturbed round."""
-    own = {name: _column(timings["null"], name) for name in ("working_ns", "wall_ns")}
 
     def net(name: str) -> dict[Writes, np.ndarray]:
-        return {
-            kind: np.maximum(_column(rows, name) - quiet(own[name]), 0.0)  # type: ignore[misc]
-            for kind, rows in timings.items()
-            if kind != "null"
-        }
+        own = quiet(_column(loops, name))
+        return {kind: np.maximum(_column(rows, name) - own, 0.0) for kind, rows in timings.items()}
 
     return Times(net("working_ns"), net("wall_ns") if case.stream.n_threads > 1 else {})
 
