@@ -82,7 +82,7 @@ def test_an_endless_loop_is_an_error_with_its_line_interpreted_too(tmp_path, mon
 def test_copies_of_a_file_share_their_compiled_code(tmp_path):
     """The second process finds the code that the first one compiled from another folder."""
     script = (
-        "import sys; from allocsim.component.compiler import is_cached\n"
+        "import sys; from allocsim.component.entry import is_cached\n"
         "from allocsim.driver import driver_for; from allocsim.engine import simulate\n"
         "from allocsim.policy import load_policy; from allocsim.trace import Trace\n"
         "policy = load_policy(sys.argv[1]); print(is_cached(type(driver_for(policy)), 'drive'))\n"

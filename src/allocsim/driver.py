@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, ClassVar
 
-from allocsim.component import Part, Pool, in_bounds, inline, variant
+from allocsim.component import Part, Pool, host, in_bounds, inline, variant
 from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
@@ -25,15 +25,19 @@ CALL = int(Event.CALL)
 class Driver(RunAhead):
     """The program's side: which object lies where, and what the program does with it.
 
-    `blocks` holds each object's address (0 if there is none) and size in bytes, side by side: two
-    pools would lie a power of two apart, and the host's processor would take stores to one for
-    stores to the other. `live_bytes` counts the requests of live blocks; the program's own mappings
-    are not part of it. With `writing` 0 the program writes nothing.
+    `blocks` holds each object's address and size in bytes in one word (0 if there is none), which
+    halves the memory that it takes: `address << SIZE_BITS | size`. A size that does not fit is in
+    `large_sizes`, and LARGE stands for it. `live_bytes` counts the requests of live blocks; the
+    program's own mappings are not part of it. With `writing` 0 the program writes nothing.
     """
+
+    SIZE_BITS = 16
+    LARGE = (1 << 16) - 1
 
     interpreted_only: ClassVar[bool] = False
     policy = Part(Policy)
-    blocks = Pool("i8", 2 * MAX_SLOTS)  # of each slot: address, size
+    blocks = Pool("i8", MAX_SLOTS)
+    large_sizes = Pool("i8", MAX_SLOTS)
     thread_ps = Pool("i8", MAX_THREADS)  # each thread's clock while another one runs
     effect_ps = 0  # start of the latest operation: a recorded trace keeps its order of effects
     n_ops = 0
@@ -85,13 +89,13 @@ class Driver(RunAhead):
             elif op == FREE:
                 at = 0
                 counts[CALL] += 1
-                block = blocks[2 * slot]
-                self.live_bytes -= blocks[2 * slot + 1]
-                blocks[2 * slot] = 0
-                blocks[2 * slot + 1] = 0
+                block = blocks[slot]
                 if block != 0:
+                    size = block & self.LARGE
+                    self.live_bytes -= size if size < self.LARGE else self.large_sizes[slot]
+                    blocks[slot] = 0
                     self.live_objects -= 1
-                    policy.free(block)
+                    policy.free(block >> self.SIZE_BITS)
             else:
                 at = self.other(op, slot, sizes[i], alignments[i], written[i], offsets[i], args[i])
             if kernel.peak_resident_pages != self.seen_peak_pages:
@@ -112,7 +116,7 @@ class Driver(RunAhead):
         """
         if start < 0 or stop > len(ops):
             raise SimulationError("no such operations in a trace of length", len(ops))
-        most = min(MAX_SLOTS, len(self.blocks) >> 1)
+        most = min(len(self.blocks), len(self.large_sizes))
         n = 0
         for i in range(start, stop):
             slot = objects[i]
@@ -132,12 +136,35 @@ class Driver(RunAhead):
         nobody can predict would cost more.
         """
         kernel = self.policy.kernel
-        prefetch(self.blocks, 2 * later)
-        block = self.blocks[2 * max(sooner, 0)]
+        prefetch(self.blocks, later)
+        block = self.address_of(max(sooner, 0))
         kernel.expect((block if block != 0 else kernel.start_brk) - 8)
-        block = self.blocks[2 * max(soonest, 0)]
+        block = self.address_of(max(soonest, 0))
         if block != 0:
             self.policy.expect_free(block)
+
+    @inline
+    @in_bounds
+    def address_of(self, slot):
+        """Where an object lies; 0 if there is none."""
+        return self.blocks[slot] >> self.SIZE_BITS
+
+    def size_of(self, slot):
+        """An object's size in bytes."""
+        size = self.blocks[slot] & self.LARGE
+        return size if size < self.LARGE else self.large_sizes[slot]
+
+    @inline
+    @in_bounds
+    def hold(self, slot, at, size):
+        """The object of that slot lies at `at` from now on."""
+        if at >> (63 - self.SIZE_BITS) != 0:
+            raise SimulationError("the policy gave a block outside of memory, at", at)
+        if size < self.LARGE:
+            self.blocks[slot] = at << self.SIZE_BITS | size
+        else:
+            self.blocks[slot] = at << self.SIZE_BITS | self.LARGE
+            self.large_sizes[slot] = size
 
     @inline
     @in_bounds
@@ -146,8 +173,7 @@ class Driver(RunAhead):
         if at == 0:
             self.failed += 1
             return
-        self.blocks[2 * slot] = at
-        self.blocks[2 * slot + 1] = size
+        self.hold(slot, at, size)
         self.live_objects += 1
         self.live_bytes += size
         if self.live_bytes > self.peak_live_bytes:
@@ -175,8 +201,8 @@ class Driver(RunAhead):
 
     def reallocate(self, slot, size, written):
         """realloc, with C's special cases: of nothing it is malloc, to nothing it is free."""
-        old = self.blocks[2 * slot]
-        old_size = self.blocks[2 * slot + 1]
+        old = self.address_of(slot)
+        old_size = self.size_of(slot)
         if old == 0:
             at = self.policy.malloc(size)
             self.placed(slot, at, size, written)
@@ -191,8 +217,7 @@ class Driver(RunAhead):
             self.policy.free(old)
         self.live_bytes -= old_size
         self.live_objects -= 1
-        self.blocks[2 * slot] = 0
-        self.blocks[2 * slot + 1] = 0
+        self.blocks[slot] = 0
         if size > 0:
             self.placed(slot, at, size, written)
         return at
@@ -211,7 +236,7 @@ class Driver(RunAhead):
     def access_own(self, op, slot, size, offset, arg):
         """See `access`; marks apart."""
         kernel = self.policy.kernel
-        base = self.blocks[2 * slot]
+        base = self.address_of(slot)
         if op == MMAP:
             return self.map_own(slot, size, arg)
         if base == 0:  # the request for this object had failed
@@ -225,19 +250,20 @@ class Driver(RunAhead):
         elif op == MADVISE:
             kernel.madvise(base + offset, size, arg)
         elif op == MREMAP:
-            at = kernel.mremap(base, self.blocks[2 * slot + 1], size, arg)
+            old_size = self.size_of(slot)
+            at = kernel.mremap(base, old_size, size, arg)
             if at > 0:
                 size = (size + PAGE_BYTES - 1) & -PAGE_BYTES
-                self.own_mapped_bytes += size - self.blocks[2 * slot + 1]
-                self.blocks[2 * slot] = at
-                self.blocks[2 * slot + 1] = size
+                self.own_mapped_bytes += size - old_size
+                self.hold(slot, at, size)
         elif op == MUNMAP:
             kernel.munmap(base + offset, size)
-            gone = min((size + PAGE_BYTES - 1) & -PAGE_BYTES, self.blocks[2 * slot + 1])
-            self.own_mapped_bytes -= gone
-            self.blocks[2 * slot + 1] -= gone
-            if self.blocks[2 * slot + 1] == 0:  # the last of its pages
-                self.blocks[2 * slot] = 0
+            left = max(self.size_of(slot) - ((size + PAGE_BYTES - 1) & -PAGE_BYTES), 0)
+            self.own_mapped_bytes -= self.size_of(slot) - left
+            if left == 0:  # the last of its pages
+                self.blocks[slot] = 0
+            else:
+                self.hold(slot, base, left)
         else:
             raise SimulationError("unknown operation in a trace")
         return at
@@ -246,8 +272,7 @@ class Driver(RunAhead):
         at = self.policy.kernel.mmap(size, protection)
         if at > 0:
             size = (size + PAGE_BYTES - 1) & -PAGE_BYTES
-            self.blocks[2 * slot] = at
-            self.blocks[2 * slot + 1] = size
+            self.hold(slot, at, size)
             self.own_mapped_bytes += size
             return at
         self.failed += 1
@@ -266,6 +291,12 @@ class Driver(RunAhead):
         """Thread `thread` runs from simulated time clock_ps on."""
         self.policy.thread = thread
         self.policy.kernel.clock_ps += clock_ps - self.policy.kernel.now_ps()
+
+    @host
+    def live_blocks(self, n_slots):
+        """Address and size in bytes of each object that there is in the first n_slots slots."""
+        live = [slot for slot in range(n_slots) if self.blocks[slot]]
+        return [(self.address_of(slot), self.size_of(slot)) for slot in live]
 
     def walk(self):
         """Have the policy report its heap; returns the number of ranges."""

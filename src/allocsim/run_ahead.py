@@ -146,7 +146,7 @@ class RunAhead(Component):
             block = self.policy.private_malloc(size)
             written = min(self.queued_written[i], size) if self.writing else 0
             return block != 0 and kernel.is_settled(block, written)
-        block = self.blocks[2 * slot]
+        block = self.address_of(slot)
         if op == FREE:
             return block == 0 or self.policy.private_free(block)
         if op in (TOUCH, READ):

@@ -31,7 +31,7 @@ class Warmed:
 
 def warm(policy: str) -> Warmed:
     """Compile what runs of the policy of that name or file need, unless the cache has it."""
-    from allocsim.component.compiler import NotCompilable, entry, is_cached
+    from allocsim.component.entry import NotCompilable, entry, is_cached
 
     driver = type(driver_for(load_policy(policy)))
     if all(is_cached(driver, method) for method in ENTRIES):

@@ -26,10 +26,11 @@ class Model(Component):
 RUN = """
 import json, sys
 from pack.model import Model
-from allocsim.component.compiler import is_cached
+from allocsim.component.entry import is_cached
 from allocsim.component.source import key
 cached = is_cached(Model, "go")
 print(json.dumps([Model().run("go", 10, compiled=True), cached, key(Model)]))
+print(json.dumps([name for name in ("numba", "llvmlite") if name in sys.modules]), file=sys.stderr)
 """
 
 
@@ -47,19 +48,31 @@ class Package:
     def write(self, module: str, text: str) -> None:
         (self.folder / "pack" / f"{module}.py").write_text(text)
 
-    def run(self) -> tuple[int, bool, str]:
-        """The answer, whether it was cached before, and the key: of a new process."""
-        environment = os.environ | {
-            "ALLOCSIM_CACHE": str(self.cache),
-            "PYTHONPATH": str(self.folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+    def run(self, **variables: str) -> tuple[int, bool, str]:
+        """The answer, whether it was cached before, and the key: of a new process.
+
+        `imported` is what it imported of numba and llvmlite.
+        """
+        environment = (
+            os.environ
+            | {
+                "ALLOCSIM_CACHE": str(self.cache),
+                "PYTHONPATH": str(self.folder),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            | variables
+        )
         done = subprocess.run(
             [sys.executable, "-c", RUN],
             env=environment, capture_output=True, text=True, cwd=self.folder,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        self.imported = json.loads(done.stderr)
         return tuple(json.loads(done.stdout))
+
+    def kept(self) -> list[Path]:
+        """The files of the cache."""
+        return list((self.cache / "compiled").iterdir())
 
 
 @pytest.fixture
@@ -80,6 +93,43 @@ def test_a_second_process_finds_the_code_and_edits_anywhere_renew_it(package):
     assert package.run()[:2] == (4, False)
     package.write("helper", "# a comment is no change\n" + HELPER.format(by=4))
     assert package.run()[:2] == (4, True)
+
+
+@pytest.mark.slow
+def test_cached_code_needs_neither_numba_nor_llvm(package):
+    package.run()
+    assert package.imported == ["numba", "llvmlite"]
+    assert [file.suffix for file in package.kept()] == [".so"]
+    assert package.run()[:2] == (10, True)
+    assert package.imported == []
+
+
+@pytest.mark.slow
+def test_without_a_compiler_llvm_loads_the_cached_code(package):
+    assert package.run(CC="false")[:2] == (10, False)
+    assert [file.suffix for file in package.kept()] == [".o"]
+    assert package.run(CC="false")[:2] == (10, True)
+    assert package.imported == ["llvmlite"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["cc", "false"])
+@pytest.mark.parametrize("damage", [0, 100, -1])
+def test_a_damaged_file_in_the_cache_is_replaced(package, compiler, damage):
+    package.run(CC=compiler)
+    (file,) = package.kept()
+    file.write_bytes(file.read_bytes()[:damage])
+    assert package.run(CC=compiler)[0] == 10
+    assert package.imported == ["numba", "llvmlite"]
+    package.run(CC=compiler)
+    assert "numba" not in package.imported
+
+
+@pytest.mark.slow
+def test_where_nothing_can_be_kept_it_runs_all_the_same(package):
+    package.cache.write_text("a file, not a folder")
+    assert package.run()[:2] == (10, False)
+    assert package.run()[:2] == (10, False)
 
 
 @pytest.mark.slow

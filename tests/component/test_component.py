@@ -4,6 +4,7 @@ All trees of this file are small, so that each compiles in about a second.
 """
 
 from enum import IntEnum
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from allocsim.component import (
     inline,
     variant,
 )
-from allocsim.component.compiler import NotCompilable
+from allocsim.component.entry import NotCompilable
 from allocsim.errors import InputError, SimulationError
 
 BOTH = pytest.mark.parametrize("compiled", [False, True], ids=["interpreted", "compiled"])
@@ -292,7 +293,61 @@ def test_an_endless_loop_is_an_error():
         Failing().run("forever", compiled=True)
 
 
+class Returning(Component):
+    ratio = 0.25
+    bytes_ = Array("u1", 2)
+
+    def number(self):
+        return -3
+
+    def share(self):
+        return self.ratio
+
+    def truth(self):
+        return self.ratio < 1
+
+    def byte(self):
+        self.bytes_[1] = 200
+        return self.bytes_[1]
+
+    def nothing(self):
+        self.ratio = 0.5
+
+    def fail(self):
+        raise ValueError("a share of", self.ratio, -7, self.ratio < 1)
+
+
+@BOTH
+def test_what_methods_return(compiled):
+    tree = Returning()
+    answers = [
+        tree.run(name, compiled=compiled)
+        for name in ("number", "share", "truth", "byte", "nothing")
+    ]
+    assert answers == [-3, 0.25, True, 200, None]
+    assert list(map(type, answers)) == [int, float, bool, int, type(None)]
+    assert tree.ratio == 0.5
+
+
+@BOTH
+def test_errors_carry_any_numbers_and_come_from_their_line(compiled):
+    with pytest.raises(ValueError, match="a share of") as caught:
+        Returning().run("fail", compiled=compiled)
+    assert caught.value.args == ("a share of", 0.25, -7, True)
+    last = caught.traceback[-1]
+    assert (last.name, last.path.name) == ("fail", "test_component.py")
+    assert "raise ValueError" in Path(last.path).read_text().splitlines()[last.lineno]
+
+
 # ---- refusals
+class Telling(Component):
+    n = 0
+
+    def go(self, x):
+        text = "many" if x > 5 else "few"
+        raise ValueError(text, x)
+
+
 class Unknown(Component):
     inner = Part(Failing)
 
@@ -313,6 +368,7 @@ class Generic(Component):
     ("cls", "arguments", "method", "reason"),
     [
         (Unknown, (), r"Unknown\.help", "no field or method 'nothing'"),
+        (Telling, (3,), r"Telling\.go", "with text and up to 4 numbers"),
         (Generic, (3,), r"Generic\.go", "not supported"),
     ],
 )

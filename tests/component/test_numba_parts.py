@@ -4,12 +4,13 @@ If one fails after an update of numba, `allocsim.component.records` and `method_
 and the range of versions in pyproject.toml must not be widened.
 """
 
+import json
+
 import numba
 import numpy as np
 import pytest
 from numba import njit, types
 from numba.core import event
-from numba.core.codegen import JITCodeLibrary
 from numba.core.typing.templates import (
     AttributeTemplate,
     infer_getattr,
@@ -24,12 +25,13 @@ from numba.extending import (
     register_model,
 )
 
+from allocsim.component.convention import Context, failures
+from allocsim.component.linker import object_code, reached
+from allocsim.component.machine_code import ARGUMENTS, FAILURE, from_object
 from allocsim.component.method_compiler import (
-    EntryCompiler,
-    EntryLibrary,
+    METHOD_OPTIONS,
     MethodCompiler,
     MethodLibrary,
-    set_environments,
     without_timers,
 )
 
@@ -113,14 +115,14 @@ def test_overloads_take_compiler_options(point, option):
             go(point.ctypes.data, 3)
 
 
-def test_a_compiler_may_bring_its_own_library(point):
-    """Methods stay intermediate code; exceptions with arguments still find their environment."""
+def test_a_compiler_may_bring_its_own_library_and_calling_convention(point):
+    """Methods stay intermediate code, and leave what they raise in words of their caller's."""
     made = []
 
     class Watched(MethodCompiler):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            made.append(self.state.library)
+            made.append(self.state)
 
     kind, record = new_record("Watched")
     at = cast_to(record)
@@ -133,23 +135,26 @@ def test_a_compiler_may_bring_its_own_library(point):
 
         return check
 
-    options = {"pipeline_class": Watched, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    options = METHOD_OPTIONS | {"pipeline_class": Watched}
     overload_method(kind, "check", jit_options=options)(template)
 
-    @njit(pipeline_class=EntryCompiler)
-    def go(address, i):
-        return at(address).check(i)
+    @njit(**options)
+    def go(block):
+        return at(block).check(7)
 
-    signature = (types.int64, types.int64)
-    go.compile(signature)
-    set_environments(go, signature)
-    assert type(go.overloads[signature].library) is EntryLibrary
-    assert go(point.ctypes.data, 5) == 5
-    with pytest.raises(ValueError, match="too large"):
-        go(point.ctypes.data, 7)
-    assert made
-    assert all(type(library) is MethodLibrary for library in made)
-    assert issubclass(MethodLibrary, JITCodeLibrary)
+    go.compile((types.int64,))
+    result = go.overloads[(types.int64,)]
+    assert len(made) == 2
+    assert all(type(state.library) is MethodLibrary for state in made)
+    assert all(type(state.targetctx) is Context for state in made)
+    about = json.dumps({"result": "i8", "failures": failures}).encode()
+    code = from_object(object_code(result.library, result.fndesc.llvm_func_name, about))
+    block = np.zeros(ARGUMENTS, np.int64)
+    assert code.function(block.ctypes.data) != 0
+    failure = code.failures[block[FAILURE] - 1]
+    assert (failure["name"], failure["method"]) == ("ValueError", "check")
+    assert failure["arguments"] == [["", "too large"], ["i8", None]]
+    assert block[FAILURE + 1] == 7
 
 
 def test_the_dispatcher_compiles_for_a_signature_and_keeps_it():
@@ -204,15 +209,17 @@ def test_numba_is_in_the_tested_range():
 
 
 def test_a_prefetch_is_an_instruction_that_changes_nothing():
-    from allocsim.component import compiler, native
+    from allocsim.component import native, records
 
-    assert compiler.NotCompilable  # importing it registers the helpers
+    assert records.native is native  # importing them registers the helpers
 
-    @njit(pipeline_class=EntryCompiler)
+    @njit(**METHOD_OPTIONS)
     def look(array, i):
         native.prefetch(array, i)
         return array[0] if native.is_compiled() else -1
 
-    assert look(np.array([7, 8]), 1) == look(np.array([7, 8]), 1 << 40) == 7
-    assert "llvm.prefetch" in next(iter(look.inspect_llvm().values()))
+    look.compile((types.int64[::1], types.int64))
+    (result,) = look.overloads.values()
+    texts = [t for each in reached(result.library) for t in getattr(each, "texts", ())]
+    assert any("llvm.prefetch" in text for text in texts)
     assert native.prefetch(memoryview(b""), 5) is None and not native.is_compiled()

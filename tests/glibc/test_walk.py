@@ -51,8 +51,7 @@ def test_used_ranges_are_the_live_blocks(policy, n_threads, parameters):
     for (address, size, _), (following, *_) in pairwise(ranges):
         assert address + size <= following
     used = {address: size for address, size, kind in ranges if kind == Kind.USED}
-    blocks = driver.blocks
-    live = {blocks[2 * i]: blocks[2 * i + 1] for i in range(n_slots) if blocks[2 * i]}
+    live = dict(driver.live_blocks(n_slots))
     assert all(used[address] >= size for address, size in live.items())
     made_with_threads = n_threads if n_threads > 1 else 0
     assert len(used) == len(live) + made_with_threads

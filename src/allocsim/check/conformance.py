@@ -191,7 +191,7 @@ def _same_result(trial: _Trial, name: str) -> CheckResult:
 def _compiled_is_equal(trial: _Trial, name: str) -> CheckResult:
     if not trial.compiles:
         return CheckResult(name, Outcome.NOTED, "not tried")
-    from allocsim.component.compiler import NotCompilable
+    from allocsim.component.entry import NotCompilable
 
     try:
         compiled = trial.run(workloads.mixed(), mode="compiled")
@@ -244,10 +244,7 @@ def _walk_is_consistent(trial: _Trial, name: str) -> CheckResult:
         if low + size > high:
             return _failed(name, f"ranges at {low:#x} ({size} bytes) and {high:#x} overlap")
     starts = np.array([low for low, _, _ in ranges])
-    n = 2 * workloads.mixed().n_slots
-    live = [
-        pair for pair in zip(driver.blocks[0:n:2], driver.blocks[1:n:2], strict=True) if pair[0]
-    ]
+    live = driver.live_blocks(workloads.mixed().n_slots)
     for address, size in live:
         at = int(np.searchsorted(starts, address, side="right")) - 1
         low, length, kind = ranges[at] if at >= 0 else (0, 0, Kind.FREE)

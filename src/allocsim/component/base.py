@@ -213,7 +213,7 @@ class Component:
     def run(self, method: str, *arguments: Any, compiled: bool = False, settle: bool = True) -> Any:
         """`self.method(*arguments)`, either way; arguments are integers and NumPy arrays.
 
-        Compiled, it raises `allocsim.component.NotCompilable` if the tree cannot be compiled.
+        Compiled, it raises `allocsim.component.entry.NotCompilable` if the tree cannot be compiled.
         Without `settle` the scalars of parts that there are many of (arenas, what each thread has)
         stay with the compiled code, which saves copying them around every call: Python's
         attributes are stale until `settle()`.
@@ -222,7 +222,7 @@ class Component:
             self.settle()
             views = [a.data if isinstance(a, np.ndarray) else a for a in arguments]
             return getattr(self, method)(*views)
-        from allocsim.component.compiler import entry
+        from allocsim.component.entry import entry
 
         call = entry(type(self), method, arguments)
         self._mirror.push()

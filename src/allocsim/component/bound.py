@@ -1,7 +1,7 @@
 """A method that is called very often from Python: the state stays where compiled code has it."""
 
+import ctypes
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from allocsim.component.base import Component
@@ -19,10 +19,7 @@ class Bound:
         self._root, self.compiled = root, compiled
         self.call: Callable[..., Any] = getattr(root, method)
         if compiled:
-            from allocsim.component.compiler import entry
-
-            made = entry(type(root), method, (0,) * n_arguments)
-            self.call = partial(made, root._record.ctypes.data)
+            self.call = _caller(root, method, n_arguments)
 
     def open(self) -> None:
         """Hand the scalars over to compiled code."""
@@ -33,3 +30,23 @@ class Bound:
         """Have the scalars back in Python's attributes."""
         if self.compiled:
             self._root._mirror.pull()
+
+
+def _caller(root: Component, method: str, n_arguments: int) -> Callable[..., int]:
+    """The compiled method as a function that makes nothing new in a call: one block for all."""
+    from allocsim.component.entry import entry, new_block
+    from allocsim.component.machine_code import ARGUMENTS, RESULT
+
+    made = entry(type(root), method, (0,) * n_arguments)
+    block = new_block(root._record.ctypes.data, n_arguments)
+    words, places = block.data, range(ARGUMENTS, len(block), 2)
+    function, address = made.function, ctypes.c_int64(block.ctypes.data)
+
+    def call(*arguments: int) -> int:
+        for place, argument in zip(places, arguments, strict=True):
+            words[place] = argument
+        if function(address):
+            raise made.failure(block)
+        return words[RESULT]
+
+    return call

@@ -1,32 +1,29 @@
-"""How single methods are compiled: to intermediate code, which the entry point optimises at once.
+"""How single methods are compiled: to intermediate code, which `linker` optimises all at once.
 
 Numba links every function with all that it calls, wraps it for callers in C and Python, and makes
 optimised machine code of it, though only the entry point, into which all of them are linked and
 inlined, ever runs. Leaving that out divides the time to compile a tree by four and changes nothing
 in the result.
 
-Leans on these internal parts of numba: `jit(pipeline_class=…)`, `state.library` of a compiler,
-`JITCodeLibrary`, the timers of a dispatcher, and the environments of a compile result (the objects
-that code which raises an exception with arguments needs); tests/component/test_numba_parts.py holds
-a smoke test.
+Leans on these internal parts of numba: `jit(pipeline_class=…)`, `state.library` and
+`state.targetctx` of a compiler, `JITCodeLibrary`, and the timers of a dispatcher;
+tests/component/test_numba_parts.py holds a smoke test.
 """
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import llvmlite.binding as llvm
 from numba.core import cgutils, event
 from numba.core import typed_passes as typed
 from numba.core import untyped_passes as untyped
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
-from numba.core.compiler_machinery import PassManager
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
-_CALL = re.compile(r'call [^@\n]*@"?([^"(]+)"?\(')
+from allocsim.component.convention import Context
+from allocsim.component.refusals import Refused
 
 
 class _NoEnvironment:
@@ -63,74 +60,29 @@ class MethodLibrary(JITCodeLibrary):
         return _NoEnvironment()
 
 
-class EntryLibrary(JITCodeLibrary):
-    """The code of an entry point with all methods that it reaches."""
+@register_pass(mutates_CFG=False, analysis_only=False)
+class WithoutReferenceCounts(FunctionPass):
+    """Methods make no arrays: nothing needs to be counted. (Told before, numba would not have a
+    function return an array, as those do that stand for a pool.)"""
 
-    def finalize(self) -> None:
-        calls: Counter[str] = Counter()
-        for library in self._reached():
-            if isinstance(library, MethodLibrary):
-                for text in library.texts:
-                    calls.update(_CALL.findall(text))
-                    self._final_module.link_in(llvm.parse_assembly(text))
-            else:
-                self._final_module.link_in(library._get_module_for_linking(), preserve=True)
-        self._linking_libraries = []
-        for function in self._final_module.functions:
-            if function.is_declaration or function.name not in calls:
-                continue
-            if calls[function.name] == 1:
-                function.linkage = "internal"
-            elif b"alwaysinline" not in b" ".join(function.attributes):
-                function.add_function_attribute("noinline")
-        super().finalize()
+    _name = "without_reference_counts"
 
-    def _reached(self) -> list[Any]:
-        """All libraries that this one leads to, each once."""
-        reached: dict[Any, None] = {}
-        waiting = list(self._linking_libraries)
-        while waiting:
-            library = waiting.pop()
-            if library not in reached:
-                reached[library] = None
-                if isinstance(library, MethodLibrary):
-                    waiting += library._linking_libraries
-        return list(reached)
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
 
-    def _optimize_final_module(self) -> None:
-        """Numba runs cheaper passes first, for the sake of reference counts; here are none."""
-        passes, builder = self._codegen._module_pass_manager()
-        passes.run(self._final_module, builder)
+    def run_pass(self, state: Any) -> bool:
+        """Whether it changed the code: no."""
+        state.targetctx.enable_nrt = False
+        return False
 
 
-class Refused(Exception):
-    """Numba cannot compile a method.
-
-    Deliberately none of numba's own errors: those make it try every call on the way out again with
-    its literal arguments, which doubles the work at each level of a deep tree.
-    """
-
-
-class EntryCompiler(Compiler):
-    """Numba's compiler for entry points."""
-
-    Library: type[JITCodeLibrary] = EntryLibrary
-
-    def __init__(self, typing: Any, target: Any, library: Any, *others: Any) -> None:
-        super().__init__(typing, target, library, *others)
-        if self.state.library is None:
-            self.state.library = self.Library(target.codegen(), self.Library.__name__)
-            self.state.library.enable_object_caching()
-
-
-class MethodCompiler(EntryCompiler):
-    """Numba's compiler for methods, with a library that stays intermediate code.
+class MethodCompiler(Compiler):
+    """Numba's compiler for methods and entry points: what it makes stays intermediate code.
 
     Methods have no closures, generators, array expressions or functions to be inlined by numba: the
     passes that look for these are left out.
     """
 
-    Library = MethodLibrary
     PASSES = (
         untyped.TranslateByteCode,
         untyped.FixupArgs,
@@ -142,12 +94,19 @@ class MethodCompiler(EntryCompiler):
         untyped.ReconstructSSA,
         untyped.DeadBranchPrune,
         typed.NopythonTypeInference,
+        WithoutReferenceCounts,
         typed.PreLowerStripPhis,
         typed.NoPythonSupportedFeatureValidation,
         typed.IRLegalization,
         typed.NativeLowering,
         typed.NoPythonBackend,
     )
+
+    def __init__(self, typing: Any, target: Any, library: Any, *others: Any) -> None:
+        super().__init__(typing, target, library, *others)
+        self.state.targetctx = Context.of(self.state.targetctx)
+        if self.state.library is None:
+            self.state.library = MethodLibrary(target.codegen(), "method")
 
     def define_pipelines(self) -> list[PassManager]:
         """The only pipeline that numba is to try."""
@@ -168,18 +127,12 @@ class MethodCompiler(EntryCompiler):
             raise Refused(f"{error}\n{where}") from None
 
 
-METHOD_OPTIONS: Any = {"pipeline_class": MethodCompiler, "no_cfunc_wrapper": True}
+METHOD_OPTIONS: Any = {
+    "pipeline_class": MethodCompiler,
+    "no_cfunc_wrapper": True,
+    "no_cpython_wrapper": True,
+}
 """How numba is to compile a function that only compiled code calls."""
-
-
-def set_environments(entry: Any, signature: tuple) -> None:
-    """Give the entry point's code the environments of the methods linked into it.
-
-    Numba does so itself where it loads an entry point from disk.
-    """
-    result = entry.overloads[signature]
-    for environment in result._find_referenced_environments():
-        result.library.codegen.set_env(environment.env_name, environment)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, types
+from numba import types
+from numba.core import cgutils
 from numba.core.typing.templates import (
     AttributeTemplate,
     infer_getattr,
@@ -23,6 +24,7 @@ from numba.core.typing.templates import (
     make_overload_method_template,
 )
 from numba.extending import intrinsic, models, overload, register_jitable, register_model
+from numba.np.arrayobj import make_array, populate_array
 
 from allocsim.component import native
 from allocsim.component.base import Component, stored_name
@@ -55,7 +57,9 @@ def record_type(cls: type[Component], up: tuple[type[Component], ...] = ()) -> A
             )
         return self.fields[name].type
 
-    kind = type(f"{cls.__name__}Record", (types.Record,), {"typeof": typeof})
+    # Numba asks for a record's text all the time, and would spell out the whole tree each time.
+    own = {"typeof": typeof, "__repr__": lambda self: self.name}
+    kind = type(f"{cls.__name__}Record", (types.Record,), own)
     register_model(kind)(models.RecordModel)
     made = kind(_members(cls, path), cls.record_dtype().itemsize, True)
     made.name = ".".join(c.__name__ for c in path)  # records compare by name, so it is the path
@@ -92,6 +96,28 @@ def pointer_cast(target: Callable[[], Any]) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
         return target()(types.int64), cast
+
+    return at
+
+
+def array_at(dtype: str) -> Any:
+    """What makes an array of the elements of that type from their address and number."""
+    item = numba.from_dtype(np.dtype(dtype))
+    item_bytes = np.dtype(dtype).itemsize
+
+    @intrinsic
+    def at(context: Any, address: Any, n: Any) -> Any:
+        def view(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = signature.return_type
+            array = make_array(kind)(context, builder)
+            data = builder.inttoptr(arguments[0], context.get_data_type(item).as_pointer())
+            size = cgutils.intp_t(item_bytes)
+            populate_array(
+                array, data=data, shape=[arguments[1]], strides=[size], itemsize=size, meminfo=None
+            )
+            return array._getvalue()
+
+        return types.Array(item, 1, "C")(types.int64, types.int64), view
 
     return at
 
@@ -169,9 +195,7 @@ def _generated(body: str, namespace: dict[str, Any]) -> Callable:
 
 
 def _pool_view(name: str, dtype: str) -> Callable:
-    item = numba.from_dtype(np.dtype(dtype))
-    namespace = {"carray": carray, "pointer": pointer_cast(lambda: types.CPointer(item))}
-    return _generated(f"return carray(pointer(self.at_{name}), (self.len_{name},))", namespace)
+    return _generated(f"return at(self.at_{name}, self.len_{name})", {"at": array_at(dtype)})
 
 
 def _reference(name: str, target: str, path: tuple[type[Component], ...]) -> Callable:

@@ -7,6 +7,14 @@ from pathlib import Path
 from allocsim.component.base import Component
 
 
+class Refused(Exception):
+    """Numba cannot compile a method.
+
+    Deliberately none of numba's own errors: those make it try every call on the way out again with
+    its literal arguments, which doubles the work at each level of a deep tree.
+    """
+
+
 def explain_refusal(cls: type[Component], text: str) -> str:
     """The innermost method and line that numba stopped at, and why, from its long message."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -16,12 +16,14 @@ import platform
 import textwrap
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from allocsim.component import base, fields, native
+from allocsim.component import fields, native
 from allocsim.component.base import Component
 from allocsim.errors import SimulationError
 
@@ -157,15 +159,17 @@ def key(cls: type[Component]) -> str:
 
 @cache
 def _environment() -> tuple[str, ...]:
-    import numba
+    """What else the machine code depends on: this package, versions, and the processor."""
+    own = tuple(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
+    versions = (version("numba"), np.__version__, platform.python_version(), platform.machine())
+    return (*versions, *_processor(), *own)
 
-    from allocsim.component import compiler, method_compiler, records
 
-    own = tuple(
-        inspect.getsource(m) for m in (base, fields, native, records, compiler, method_compiler)
-    )
-    own += (inspect.getsource(inspect.getmodule(_environment)),)  # type: ignore[arg-type]
-    return (numba.__version__, np.__version__, platform.python_version(), platform.machine(), *own)
+def _processor() -> list[str]:
+    """Model and instructions of the first processor, as Linux lists them."""
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    telling = ("model name", "flags", "Features", "CPU ")
+    return [line for line in lines if line.startswith(telling)]
 
 
 def _declaration(component: type[Component]) -> str:

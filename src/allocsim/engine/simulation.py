@@ -133,7 +133,7 @@ def _compiled(driver: Driver, source: TraceSource, mode: str, meeting: bool) -> 
         raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     if mode == "interpreted" or driver.interpreted_only:
         return False
-    from allocsim.component.compiler import NotCompilable, entry
+    from allocsim.component.entry import NotCompilable, entry
 
     if mode == "auto" and not is_warm(driver, meeting):
         n_ops = source.n_ops
@@ -155,7 +155,7 @@ def _compiled(driver: Driver, source: TraceSource, mode: str, meeting: bool) -> 
 def is_warm(driver: Driver, meeting: bool = False) -> bool:
     """Whether the driver's compiled code is cached: of both entry points, or a long compilation
     would wait at the first walk. meeting: for threads that meet in simulated time."""
-    from allocsim.component.compiler import is_cached
+    from allocsim.component.entry import is_cached
 
     methods = ("run_ahead" if meeting else "drive", "walk")
     return all(is_cached(type(driver), method) for method in methods)

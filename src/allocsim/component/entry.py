@@ -1,0 +1,133 @@
+"""Compiled mode: entry points into component trees, compiled on first use and cached on disk.
+
+Code that the cache has is loaded without numba, which is imported only to compile.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from allocsim.component.base import Component
+from allocsim.component.machine_code import (
+    ARGUMENTS,
+    FAILURE,
+    NUMBER,
+    RECORD,
+    RESULT,
+    MachineCode,
+    NotCompilable,
+    is_kept,
+    keep,
+    kept,
+)
+from allocsim.component.source import key
+from allocsim.errors import SimulationError
+
+_entries: dict[tuple, "Entry"] = {}
+_refused: dict[type, NotCompilable] = {}
+
+
+class Entry:
+    """A compiled method, as a function of (record address, *arguments)."""
+
+    def __init__(self, code: MachineCode) -> None:
+        self._code = code
+        self.function = code.function
+
+    def __call__(self, record: int, *arguments: Any) -> Any:
+        """Call it once, with integers and arrays; raises what the method raises."""
+        block = new_block(record, len(arguments))
+        for i, argument in enumerate(arguments):
+            word = ARGUMENTS + 2 * i
+            if isinstance(argument, np.ndarray):
+                block[word : word + 2] = argument.ctypes.data, len(argument)
+            else:
+                block[word] = argument
+        if self.function(block.ctypes.data):
+            raise self.failure(block)
+        if not self._code.result:
+            return None
+        return block[RESULT : RESULT + 1].view(self._code.result)[0].item()
+
+    def failure(self, block: np.ndarray) -> Exception:
+        """What went wrong in the call with that block."""
+        number = int(block[FAILURE])
+        if not 0 < number <= len(self._code.failures):
+            return SimulationError("a function of numba's own raised an error")
+        return _exception(self._code.failures[number - 1], block[FAILURE + 1 : RECORD])
+
+
+def new_block(record: int, n_arguments: int) -> np.ndarray:
+    """A block of words for calls of an entry point, its arguments still to be filled in."""
+    block = np.zeros(ARGUMENTS + 2 * n_arguments, np.int64)
+    block[RECORD] = record
+    return block
+
+
+def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Entry:
+    """The compiled `cls.method`, for arguments like those.
+
+    Compiled on first use and cached on disk under a hash of the whole tree (`source.key`).
+    Raises NotCompilable, naming method and line, when numba refuses the tree.
+    """
+    if cls in _refused:
+        raise _refused[cls]
+    kinds = tuple(map(_kind_of, arguments))
+    if (cls, method, kinds) not in _entries:
+        _entries[cls, method, kinds] = Entry(_code(cls, method, kinds))
+    return _entries[cls, method, kinds]
+
+
+def is_cached(cls: type[Component], method: str) -> bool:
+    """Whether the machine code of `cls.method` is already on disk."""
+    return is_kept(_name(cls, method, ("*",)))
+
+
+def _kind_of(argument: Any) -> str:
+    if not isinstance(argument, np.ndarray):
+        return NUMBER
+    if argument.ndim != 1 or not argument.flags.c_contiguous:
+        raise TypeError("compiled code takes arrays of one dimension and without gaps")
+    return argument.dtype.str[1:]
+
+
+def _name(cls: type[Component], method: str, kinds: tuple[str, ...]) -> str:
+    return f"{cls.__name__}_{method}_{''.join(kinds)}_{key(cls)}"  # type: ignore[arg-type]
+
+
+def _code(cls: type[Component], method: str, kinds: tuple[str, ...]) -> MachineCode:
+    name = _name(cls, method, kinds)
+    if (code := kept(name)) is not None:
+        return code
+    from allocsim.component.compiler import compiled
+
+    try:
+        return keep(name, compiled(cls, method, kinds))
+    except NotCompilable as error:
+        _refused[cls] = error
+        raise
+
+
+def _exception(failure: dict[str, Any], numbers: np.ndarray) -> Exception:
+    """The exception, with a traceback that ends where compiled code raised it."""
+    noted = iter(numbers.reshape(-1, 1))
+    arguments = [
+        next(noted).view(kind)[0].item() if kind else value for kind, value in failure["arguments"]
+    ]
+    made = _class_of(failure)(*arguments)
+    if failure["line"]:
+        text = "\n" * (failure["line"] - 1) + "raise made"
+        code = compile(text, failure["file"], "exec").replace(co_name=failure["method"])
+        try:
+            exec(code, {"made": made})
+        except type(made):
+            pass  # it has its traceback
+    return made
+
+
+def _class_of(failure: dict[str, Any]) -> type[Exception]:
+    found: Any = sys.modules.get(failure["module"])
+    for part in failure["name"].split("."):
+        found = getattr(found, part, None)
+    return found or SimulationError

@@ -1,0 +1,121 @@
+"""Machine code of entry points: what it looks like from outside, and the cache of it on disk.
+
+Every entry point is a file of its own with two symbols: ENTRY, a function of the address of a block
+of 64-bit words, and ABOUT, a text that says what it returns and what can go wrong. It is a shared
+library, which the host loads in next to no time, or, where there is no C compiler to link one, an
+object file, which LLVM loads.
+"""
+
+import ctypes
+import json
+import subprocess
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from allocsim.cbuild import cache_dir, find_compiler
+from allocsim.errors import AllocsimError, InputError
+
+ENTRY, ABOUT = "allocsim_entry", "allocsim_about"
+
+# Where the block has what, in words: FAILURE is a failure's number (see `convention`), with what it
+# was raised with behind it; an argument has two words: a number, or an array's address and length.
+RESULT, FAILURE, RECORD, ARGUMENTS = 0, 1, 6, 7
+_SEAL_BYTES = sha256().digest_size
+NUMBER = "n"
+"""The kind of an argument that is an integer; of an array it is the type of its elements (i8)."""
+
+
+class NotCompilable(AllocsimError):
+    """A component tree that numba refuses; the message names method, line and reason."""
+
+
+class MachineCode:
+    """An entry point in this process. function: takes a block's address, and returns 0 unless an
+    exception was raised; result: the type of what it returns, "" for nothing; failures: what can go
+    wrong in it, by number (see `allocsim.component.convention`)."""
+
+    def __init__(self, function_address: int, about_address: int, owner: Any) -> None:
+        about = json.loads(ctypes.string_at(about_address))
+        self.result: str = about["result"]
+        self.failures: list[dict[str, Any]] = about["failures"]
+        self.function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64)(function_address)
+        self._owner = owner  # without which the code would go
+
+
+def is_kept(pattern: str) -> bool:
+    """Whether the cache has code of a name like that."""
+    return any(_folder().glob(f"{pattern}.so")) or any(_folder().glob(f"{pattern}.o"))
+
+
+def kept(name: str) -> MachineCode | None:
+    """The code of that name in the cache, if it is there and sound."""
+    for suffix in (".so", ".o"):
+        path = _folder() / f"{name}{suffix}"
+        with suppress(OSError):
+            sealed = path.read_bytes()
+            code = sealed[:-_SEAL_BYTES]
+            if sealed == _sealed(code):
+                return from_object(code) if suffix == ".o" else _from_library(path)
+    return None
+
+
+def keep(name: str, code: bytes) -> MachineCode:
+    """Load an object file and keep it for later runs; where that is not possible, this one goes on
+    all the same."""
+    folder = _folder()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder) as scratch:
+            file = Path(scratch) / f"{name}.o"
+            file.write_bytes(code)
+            library = _linked(file)
+            sealed = library or file
+            sealed.write_bytes(_sealed(sealed.read_bytes()))
+            loaded = _from_library(library) if library else from_object(code)
+            sealed.replace(folder / sealed.name)
+            return loaded
+    return from_object(code)
+
+
+def _folder() -> Path:
+    return cache_dir() / "compiled"
+
+
+def _sealed(code: bytes) -> bytes:
+    """Code and a hash of it, which loaders ignore: half a file could take the process with it."""
+    return code + sha256(code).digest()
+
+
+def _linked(object_file: Path) -> Path | None:
+    """A shared library of an object file, if there is a compiler to make it."""
+    library = object_file.with_suffix(".so")
+    try:
+        command = [*find_compiler(), "-shared", "-o", str(library), str(object_file)]
+        subprocess.run(command, check=True, capture_output=True)
+    except (InputError, subprocess.CalledProcessError):
+        return None
+    return library
+
+
+def _from_library(path: Path) -> MachineCode:
+    library = ctypes.CDLL(str(path))
+    entry, about = (ctypes.addressof(ctypes.c_char.in_dll(library, s)) for s in (ENTRY, ABOUT))
+    return MachineCode(entry, about, library)
+
+
+def from_object(code: bytes) -> MachineCode:
+    """An object file, loaded into this process."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    machine = target.create_target_machine(codemodel="jitdefault", jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    entry, about = engine.get_function_address(ENTRY), engine.get_global_value_address(ABOUT)
+    return MachineCode(entry, about, engine)
