@@ -67,8 +67,8 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float
 def memory(n_blocks: int) -> dict[str, float]:
     """Host memory beside the simulated resident set, for a heap of n small blocks.
 
-    Not part of the simulation: the driver's table of objects, 16 bytes a block, and what Python,
-    numba and LLVM take with nothing loaded, half of it pages of library files. Anonymous memory
+    Not part of the simulation: the driver's table of objects, 8 bytes a block, and what Python and
+    its libraries take with nothing loaded, half of it pages of library files. Anonymous memory
     leaves out the files' pages; it is taken at the end, when the heap is largest.
     """
     before = _status_bytes("VmHWM")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from allocsim import resources
 from allocsim.trace import Op, Trace, open_trace
@@ -43,10 +42,12 @@ LARGE = Churn(5_000_000, 20_000, 200, 1.5, 0.35, 6000, 1.6, 4e6, swing=0.04, see
 
 def made(churn: Churn, ops: int | None = None) -> Trace:
     """The first `ops` operations of a made-up program."""
+    from numba import njit  # late: the memory of runs is measured, which do without it
+
     n = min(ops or churn.ops, churn.ops)
     uniform = np.random.default_rng(churn.seed).random((n, 3))
     sizes = _sizes(churn, n)
-    op, slot = _operations(uniform, churn.live, churn.swing)
+    op, slot = njit(_operations)(uniform, churn.live, churn.swing)
     return Trace.of(op=op, object=slot, size=np.where(op == _FREE, 0, sizes))
 
 
@@ -58,7 +59,6 @@ def _sizes(churn: Churn, n: int) -> np.ndarray:
     return np.clip(median * np.exp(sigma * normal), 1, churn.largest_bytes).astype(np.int64)
 
 
-@njit
 def _operations(uniform, live, swing):
     """Operation and slot of each op. uniform: three numbers in [0, 1) per op."""
     n = len(uniform)
