@@ -33,20 +33,29 @@ class Bound:
 
 
 def _caller(root: Component, method: str, n_arguments: int) -> Callable[..., int]:
-    """The compiled method as a function that makes nothing new in a call: one block for all."""
+    """The compiled method as a function that makes nothing new in a call: one block for all.
+
+    Written for its number of arguments, since `*arguments` would take a fifth of the time.
+    """
     from allocsim.component.entry import entry, new_block
     from allocsim.component.machine_code import ARGUMENTS, RESULT
 
     made = entry(type(root), method, (0,) * n_arguments)
     block = new_block(root._record.ctypes.data, n_arguments)
-    words, places = block.data, range(ARGUMENTS, len(block), 2)
-    function, address = made.function, ctypes.c_int64(block.ctypes.data)
-
-    def call(*arguments: int) -> int:
-        for place, argument in zip(places, arguments, strict=True):
-            words[place] = argument
-        if function(address):
-            raise made.failure(block)
-        return words[RESULT]
-
-    return call
+    arguments = ", ".join(f"a{i}" for i in range(n_arguments))
+    fill = "; ".join(f"words[{ARGUMENTS + 2 * i}] = a{i}" for i in range(n_arguments))
+    namespace = {
+        "words": block.data,
+        "function": made.function,
+        "address": ctypes.c_int64(block.ctypes.data),
+        "failure": lambda: made.failure(block),
+    }
+    exec(
+        f"def call({arguments}):\n"
+        f"    {fill}\n"
+        "    if function(address):\n"
+        "        raise failure()\n"
+        f"    return words[{RESULT}]\n",
+        namespace,
+    )
+    return namespace["call"]  # type: ignore[return-value]
