@@ -24,7 +24,9 @@ from allocsim.ground_truth.calibration.benchmark import (
 )
 from allocsim.ground_truth.calibration.benchmarks import all_benchmarks
 from allocsim.ground_truth.calibration.contention import (
+    INTERRUPTIONS,
     TURNS,
+    WAKING,
     contests,
     figures,
     prices,
@@ -160,7 +162,7 @@ def test_every_event_that_can_be_measured_is_in_some_benchmark():
     counted = set().union(*(parse_events(b.events) for b in benchmarks if b.events != FROM_MODEL))
     counted |= {"call", "near_access", "far_access"}  # by the model
     counted |= {"byte_written", "far_byte_written"}
-    counted |= {"shootdown", "sleep", "wake_delay"}  # by contests
+    counted |= {"shootdown", "interruption", "sleep", "wake_delay", "waking"}  # by contests
     counted |= {"huge_fault", "huge_page_zeroed", "huge_page_released"}  # by figures
     unknown = {e.name.lower() for e in Event} - counted
     assert unknown == {"major_fault", "page_swapped", "spin_ns"}
@@ -359,14 +361,17 @@ def test_a_failing_benchmark_is_named(tmp_path):
 
 def test_what_threads_cost_each_other_comes_from_contests_of_two():
     cpu = {"drop_page_running:1": 100.0, "drop_page_running:2": 350.0, TURNS.name: 15.0}
+    cpu[INTERRUPTIONS.name] = 70.0
     found = prices(
         [1, 2],
         lambda name: np.full(5, cpu[name]),
-        lambda name: np.full(5, {TURNS.name: 80.0}[name]),
+        lambda name: np.full(5, {TURNS.name: 80.0, WAKING.name: 9.0}[name]),
         np.random.default_rng(1),
     )
     ns = {name: estimate.ns for name, estimate in found.items()}
-    assert ns == {"shootdown": 250.0, "sleep": 15.0, "wake_delay": 40.0}
+    assert ns == {
+        "shootdown": 250.0, "interruption": 70.0, "sleep": 15.0, "wake_delay": 40.0, "waking": 9.0
+    }  # fmt: skip
     assert prices([1], lambda _: np.zeros(5), lambda _: np.zeros(5), np.random.default_rng(1)) == {}
 
 
@@ -402,7 +407,9 @@ def test_a_real_run_prices_every_event_and_finds_what_must_be_dearer(measured):
 
 @pytest.mark.slow
 def test_a_real_run_tells_every_contest_and_every_interval_in_order(measured):
-    kinds = {c.kind for c in contests(measured.threads)} - {TURNS.kind}
+    kinds = {c.kind for c in contests(measured.threads)} - {
+        c.kind for c in (TURNS, WAKING, INTERRUPTIONS)
+    }
     assert set(measured.contention) == kinds
     for kind in measured.contention.values():
         assert len(kind["wall_ns"]) == len(measured.threads)

@@ -52,6 +52,8 @@ class Event(IntEnum):
     AREA_JOINED = 30  # a new mapping fills a hole: two areas and the mapping become one
     FAR_BYTE_WRITTEN = 31  # what a byte costs more that the program writes to memory out of caches
     FAULT_RUN = 32  # an access that faults: what its first fault costs more than the next ones
+    INTERRUPTION = 33  # a running thread is stopped by another one's shootdown
+    WAKING = 34  # what of SLEEP whoever wakes the sleeper loses of its own time
 
 
 N_EVENTS = len(Event)
@@ -62,7 +64,7 @@ PARTS = {
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
         Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
-        Event.SHOOTDOWN, Event.SLEEP, Event.SPIN_NS,
+        Event.SHOOTDOWN, Event.INTERRUPTION, Event.SLEEP, Event.SPIN_NS,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),

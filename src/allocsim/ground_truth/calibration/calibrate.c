@@ -62,7 +62,9 @@ static const struct contest contests[] = {
     {"faults_beside_maps", 0, faults_alone, map_until_over},
     {"shootdown_running", 0, shootdowns, spin_until_over},
     {"shootdown_sleeping", 0, shootdowns, sleep_until_over},
+    {"interruptions", 0, interruptions, drop_until_over},
     {"take_turns", 1, take_turns, NULL},
+    {"wake_sleeper", 0, wake_sleeper, be_woken},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

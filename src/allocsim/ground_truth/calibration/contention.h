@@ -13,7 +13,8 @@
 
 #include "faults.h"
 
-enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 256, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64, TURNS = 64 };
+enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 256, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64, TURNS = 64,
+       INTERRUPTIONS = 256, SETTLE_NS = 20000 };
 
 struct contender {
     pthread_t thread;
@@ -89,7 +90,66 @@ static void take_turns(struct stopwatch *watch) {
     stop(watch, TURNS);
 }
 
+static int drops;  /* pages that another thread has given back */
+static int sleeps; /* how often the sleeper was about to sleep, and was woken */
+static int wakes;
+
+/* What a thread that makes no call loses by another one's shootdowns, the repetitions: the time
+ * between two readings of the clock that is more than ten times the shortest. */
+static void interruptions(struct stopwatch *watch) {
+    int first = __atomic_load_n(&drops, __ATOMIC_RELAXED), now = first;
+    uint64_t before = clock_ns(CLOCK_MONOTONIC), shortest = UINT64_MAX, lost = 0;
+    while ((now = __atomic_load_n(&drops, __ATOMIC_RELAXED)) - first < INTERRUPTIONS) {
+        uint64_t after = clock_ns(CLOCK_MONOTONIC), step = after - before;
+        if (step < shortest) shortest = step;
+        if (step > 10 * shortest) lost += step;
+        before = after;
+    }
+    *watch = (struct stopwatch){
+        .repetitions = (uint64_t)(now - first), .sections = 1, .cpu_ns = lost, .wall_ns = lost};
+}
+
+/* What it takes to wake a thread that sleeps. */
+static void wake_sleeper(struct stopwatch *watch) {
+    int first = __atomic_load_n(&wakes, __ATOMIC_RELAXED);
+    for (int turn = first + 1; turn <= first + TURNS; turn++) {
+        while (__atomic_load_n(&sleeps, __ATOMIC_ACQUIRE) != turn) {
+        }
+        uint64_t asleep = clock_ns(CLOCK_MONOTONIC) + SETTLE_NS, begun;
+        while ((begun = clock_ns(CLOCK_MONOTONIC)) < asleep) {
+        }
+        __atomic_store_n(&wakes, turn, __ATOMIC_RELEASE);
+        syscall(SYS_futex, &wakes, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        uint64_t took = clock_ns(CLOCK_MONOTONIC) - begun;
+        watch->cpu_ns += took;
+        watch->wall_ns += took;
+    }
+    watch->repetitions = TURNS;
+    watch->sections = 1;
+}
+
 /* ---- what untimed threads do ---- */
+
+static void drop_until_over(struct stopwatch *watch) {
+    (void)watch;
+    char *page = map(1);
+    while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+        write_words(page, 1);
+        advise(page, 1, MADV_DONTNEED);
+        __atomic_fetch_add(&drops, 1, __ATOMIC_RELAXED);
+    }
+    unmap(page, 1);
+}
+
+static void be_woken(struct stopwatch *watch) {
+    (void)watch;
+    int first = __atomic_load_n(&wakes, __ATOMIC_RELAXED), seen;
+    for (int turn = first + 1; turn <= first + TURNS; turn++) {
+        __atomic_store_n(&sleeps, turn, __ATOMIC_RELEASE);
+        while ((seen = __atomic_load_n(&wakes, __ATOMIC_ACQUIRE)) != turn)
+            syscall(SYS_futex, &wakes, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    }
+}
 
 static void map_until_over(struct stopwatch *watch) {
     (void)watch;

@@ -52,6 +52,12 @@ KINDS = (
 TURNS = Contest("take_turns", "take_turns", 1, 2)
 """Two threads that wake each other; a repetition has two delays, and one sleep of either."""
 
+WAKING = Contest("wake_sleeper", "wake_sleeper", 1, 2)
+"""One thread wakes another one; a repetition is the call."""
+
+INTERRUPTIONS = Contest("interruptions", "interruptions", 1, 2)
+"""One thread is interrupted by shootdowns of another one; a repetition is what one takes."""
+
 
 def thread_counts(cpus: int | None = None) -> list[int]:
     """1, 2, 4, … threads, up to the CPUs that this process may use, at most 16."""
@@ -61,9 +67,9 @@ def thread_counts(cpus: int | None = None) -> list[int]:
 
 
 def contests(threads: Sequence[int]) -> list[Contest]:
-    """Every kind with every number of threads, and what two threads need to wake each other."""
+    """Every kind with every number of threads, and what only two threads have."""
     found = [Contest(k.name, k.body, k.pages, n) for k in KINDS for n in threads]
-    return [*found, TURNS] if 2 in threads else found
+    return [*found, TURNS, WAKING, INTERRUPTIONS] if 2 in threads else found
 
 
 Rounds = Callable[[str], np.ndarray]
@@ -82,8 +88,10 @@ def prices(
     alone, beside = cpu("drop_page_running:1"), cpu("drop_page_running:2")
     return {
         "shootdown": estimate_of(np.maximum(beside - alone, 0.0), rng, quantile=0.5),
+        "interruption": estimate_of(cpu(INTERRUPTIONS.name), rng, quantile=0.5),
         "sleep": estimate_of(cpu(TURNS.name), rng, quantile=0.5),
         "wake_delay": estimate_of(wall(TURNS.name) / 2, rng, quantile=0.5),
+        "waking": estimate_of(wall(WAKING.name), rng, quantile=0.5),
     }
 
 
