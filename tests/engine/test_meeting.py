@@ -32,6 +32,16 @@ class Pages(Policy):
         return self.kernel.load(address - 16) - 16
 
 
+class Apart(Pages):
+    """Areas of one thread do not merge with those of the other."""
+
+    def malloc(self, size):
+        length = (size + 16 + 4095) & -4096
+        address = self.kernel.mmap(length, 7 if self.thread else 3)
+        self.kernel.store(address, length)
+        return address + 16
+
+
 class Locked(Pages):
     """One lock around malloc."""
 
@@ -111,7 +121,8 @@ def test_work_kernel_and_waiting_are_all_of_a_threads_time(policy, cpus, vma_loc
 def test_time_in_the_kernel_is_what_calls_and_faults_cost():
     result = run(workload(4, 1200, cross_thread_frees=0.2))
     counts, unit_ps = result.driver.policy.kernel.counts, CostTable.load().unit_ps
-    events = (Event.MMAP, Event.MUNMAP, Event.PAGE_RELEASED, Event.SHOOTDOWN)
+    events = (Event.MMAP, Event.MUNMAP, Event.PAGE_RELEASED)
+    events += (Event.SHOOTDOWN, Event.INTERRUPTION, Event.WAKING)
     events += (Event.AREA_CUT, Event.AREA_JOINED)
     events += (Event.WRITE_FAULT, Event.PAGE_ZEROED, Event.FAULT_RUN)
     cost_ns = sum(counts[e] * unit_ps[e] for e in events) / 1000
@@ -171,6 +182,30 @@ def test_a_shootdown_costs_for_each_other_running_thread():
     assert counts[Event.SHOOTDOWN] > counts[Event.MUNMAP] // 2
     alone = run(workload(2, 100), costs=table, kernel_options={"cpus": 1})
     assert alone.driver.policy.kernel.counts[Event.SHOOTDOWN] == 0
+
+
+def test_a_shootdown_interrupts_each_other_running_thread():
+    """Of two threads on two CPUs; what falls into a wait interrupts nobody."""
+    table = prices(mmap=1000.0, shootdown=700.0, interruption=300.0)
+    result = run(workload(2, 400, think_ns=5000), costs=table, kernel_options={"cpus": 2})
+    counts = result.driver.policy.kernel.counts
+    assert counts[Event.SHOOTDOWN] // 2 < counts[Event.INTERRUPTION] <= counts[Event.SHOOTDOWN]
+    spent = 1000 * counts[Event.MMAP] + 700 * counts[Event.SHOOTDOWN]
+    assert result.threads["kernel_ns"].sum() == spent + 300 * counts[Event.INTERRUPTION]
+
+
+@pytest.mark.parametrize(("policy", "waits"), [(Pages, True), (Apart, False)])
+def test_a_writer_sleeps_until_faults_in_flight_in_its_area_are_over(policy, waits):
+    """Calls take no time, faults 10 us each: only neighbours that are one area wait for them."""
+    table = prices(write_fault=10_000.0, wake_delay=3000.0, waking=2000.0)
+    source = workload(2, 400, think_ns=5000)
+    result = run(source, policy, costs=table, kernel_options={"cpus": 2})
+    counts = result.driver.policy.kernel.counts
+    assert (counts[Event.SLEEP] > 10) == waits
+    assert (result.threads["wait_mmap_lock_ns"].sum() > 3000 * counts[Event.SLEEP]) == waits
+    assert abs(counts[Event.WAKING] - counts[Event.SLEEP]) <= 2  # the last ones fall into no call
+    faults = 10_000 * result.totals["minor_faults"]
+    assert result.threads["kernel_ns"].sum() == faults + 2000 * counts[Event.WAKING]
 
 
 def test_a_lock_of_the_policys_makes_threads_wait():

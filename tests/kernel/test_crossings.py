@@ -9,11 +9,15 @@ from allocsim.kernel.crossings import (
     BEFORE_PS,
     COUNT,
     FAULT,
+    FLUSH,
+    FLUSHES,
+    FLUSHES_SHARED,
     HI,
     HOLD_PS,
     KIND,
     LO,
     LOCKED,
+    NO_FLUSH,
     READER,
     SHARED_PS,
     UNLOCKED,
@@ -91,41 +95,38 @@ def test_before_area_locks_a_fault_reads_mmap_lock(kernel):
 def test_pages_are_released_as_a_reader(kernel):
     address = kernel.mmap(4 * PAGE)
     kernel.touch(address, 3 * PAGE)
-    kernel.others[0] = 2
     rows(kernel)
     kernel.munmap(address, 4 * PAGE)
     (row,) = rows(kernel)
-    shared = 3 * PS[Event.PAGE_RELEASED] + 2 * PS[Event.SHOOTDOWN]
-    assert row[SHARED_PS] == shared
-    assert row[HOLD_PS] == PS[Event.MUNMAP] + shared
-    assert kernel.counts[Event.SHOOTDOWN] == 2
+    assert row[SHARED_PS] == 3 * PS[Event.PAGE_RELEASED]
+    assert row[HOLD_PS] == PS[Event.MUNMAP] + row[SHARED_PS]
+    assert row[FLUSH] == FLUSHES_SHARED
 
 
 def test_what_had_no_pages_needs_no_shootdown(kernel):
-    kernel.others[0] = 3
     kernel.munmap(kernel.mmap(PAGE), PAGE)
     kernel.brk(kernel.start_brk + PAGE)
     kernel.brk(kernel.start_brk)
-    assert kernel.counts[Event.SHOOTDOWN] == 0
+    assert [row[FLUSH] for row in rows(kernel)] == [NO_FLUSH] * 4
 
 
 @pytest.mark.parametrize(
-    ("call", "shot"),
+    ("call", "flush"),
     [
-        (lambda k, a: k.madvise(a, PAGE, DONTNEED), 1),
-        (lambda k, a: k.mprotect(a, PAGE, 0), 1),
-        (lambda k, a: k.mprotect(a, PAGE, 3), 0),
-        (lambda k, a: k.mremap(a, PAGE, 3 * PAGE), 1),
-        (lambda k, a: k.mremap(a, 2 * PAGE, PAGE), 0),
+        (lambda k, a: k.madvise(a, PAGE, DONTNEED), FLUSHES),
+        (lambda k, a: k.mprotect(a, PAGE, 0), FLUSHES),
+        (lambda k, a: k.mprotect(a, PAGE, 3), NO_FLUSH),
+        (lambda k, a: k.mremap(a, PAGE, 3 * PAGE), FLUSHES),
+        (lambda k, a: k.mremap(a, 2 * PAGE, PAGE), NO_FLUSH),
     ],
 )
-def test_shootdowns_of_the_other_calls(kernel, call, shot):
+def test_shootdowns_of_the_other_calls(kernel, call, flush):
     address = kernel.mmap(2 * PAGE)
     kernel.mmap(PAGE)
     kernel.touch(address, PAGE)
-    kernel.others[0] = 1
+    rows(kernel)
     call(kernel, address)
-    assert kernel.counts[Event.SHOOTDOWN] == shot
+    assert rows(kernel)[-1][FLUSH] == flush
 
 
 def test_madvise_reads_mmap_lock(kernel):

@@ -1,5 +1,6 @@
 """Appointments of simulated threads: an event at a time, in the order of (time, thread)."""
 
+from collections.abc import Callable
 from heapq import heappush
 from typing import Any
 
@@ -40,19 +41,29 @@ class Turn(simpy.Event):
     """A thread's next move; at equal times the lower thread number goes first.
 
     Each thread has one and uses it again and again, since it waits for one thing at a time.
-    `writes` and `sleeps` are for locks: what the thread is going to do, and how it waits.
+    The rest is for locks. writes, sleeps, came: what the thread is going to do, how it waits, since
+    when. appointed: whether it is known until when; called: whether it has the lock, but does not
+    run yet. fall_asleep: what it does when it is to stop spinning. wakings: how many sleepers it
+    has woken without having spent the time yet.
     """
+
+    fall_asleep: Callable[[], None]
 
     def __init__(self, timeline: Timeline, thread: int) -> None:
         super().__init__(timeline)
         self._ok, self._value = True, None
         self.timeline, self.priority = timeline, _FIRST_THREAD + thread
-        self.writes = self.sleeps = False
+        self.writes = self.sleeps = self.appointed = self.called = False
+        self.came = self.wakings = 0
 
     def armed(self) -> "Turn":
         """The event, to be waited for once more; `at` says until when, now or later."""
         self.callbacks = []
         return self
+
+    def twin(self) -> "Turn":
+        """Another event of the same thread."""
+        return Turn(self.timeline, self.priority - _FIRST_THREAD)
 
     def at(self, at_ps: int) -> "Turn":
         """Let it come at that time."""

@@ -1,4 +1,4 @@
-"""What simulated threads wait for: mmap_lock, the policy's locks, and CPUs.
+"""What simulated threads wait for besides mmap_lock: the policy's locks, and CPUs.
 
 No `simpy.Resource`: a lock knows when its holders leave, since what an operation does is decided
 before it waits, so a thread that finds it open needs no event, and one that waits needs one.
@@ -9,95 +9,9 @@ from typing import Any
 
 from allocsim.engine.clock import NEVER_PS, Turn
 
-SPIN_PS = 10_000_000
-"""A writer spins so long for readers to leave before it goes to sleep: Linux's limit for one."""
 FUTEX_PS = 600_000
 """What it takes to ask the kernel for sleep and be told that the lock has come free meanwhile, and
 the holder to find nobody asleep: two calls of futex, 0.3 us each on the machine of costs.toml."""
-
-
-class MmapLock:
-    """Linux's mmap_lock: one writer or many readers, first come, first served.
-
-    writer_until, readers_until: when those who hold it leave, in picoseconds. lo, hi: the area that
-    the writer changes, whose own lock it holds, too. A thread that was called but has no CPU yet
-    is `called_writer` or one of `called_readers`: nobody knows when it will leave.
-    """
-
-    def __init__(self) -> None:
-        self.writer_until = self.readers_until = 0
-        self.lo = self.hi = 0
-        self.queue: deque[Turn] = deque()
-        self.sleepers = 0  # in the queue
-        self.called_readers = 0
-        self.called_writer = False
-        self._appointed = False
-
-    def is_open(self, writes: bool, now: int) -> bool:
-        """Whether a thread that comes now need not wait."""
-        if self.queue or self.called_writer or now < self.writer_until:
-            return False
-        return not writes or (self.called_readers == 0 and now >= self.readers_until)
-
-    def locks_area(self, lo: int, hi: int, now: int) -> bool:
-        """Whether a writer keeps faults on pages [lo, hi) out."""
-        return now < self.writer_until and lo < self.hi and self.lo < hi
-
-    def is_worth_spinning(self, now: int) -> bool:
-        """Whether a writer that must wait spins on its CPU instead of going to sleep.
-
-        Not behind a sleeper, who may need that very CPU to go on.
-        """
-        if self.sleepers or self.called_readers or self.called_writer:
-            return False
-        return self.readers_until <= now + SPIN_PS
-
-    def hold(self, writes: bool, until: int, shared: int = 0, lo: int = 0, hi: int = 0) -> None:
-        """A thread has it and leaves at `until`; a writer is a reader for the last `shared`."""
-        if writes:
-            self.writer_until, self.lo, self.hi = until - shared, lo, hi
-        if shared or not writes:
-            self.readers_until = max(self.readers_until, until)
-        if self.queue:
-            self._appoint()
-
-    def wait(self, turn: Turn, writes: bool, sleeps: bool) -> Turn:
-        """Join the queue; the turn comes when the lock is the thread's."""
-        turn.writes, turn.sleeps = writes, sleeps
-        self.sleepers += sleeps
-        self.queue.append(turn)
-        if not self._appointed:
-            self._appoint()
-        return turn
-
-    def called(self, turn: Turn) -> None:
-        """The turn has come: the thread holds the lock, until when is to be told by `arrive`."""
-        self.queue.popleft()
-        self.sleepers -= turn.sleeps
-        self._appointed = False
-        if turn.writes:
-            self.called_writer = True
-        else:
-            self.called_readers += 1
-            if self.queue:
-                self._appoint()
-
-    def arrive(self, turn: Turn, until: int, shared: int = 0, lo: int = 0, hi: int = 0) -> None:
-        """The called thread runs, and leaves at `until`."""
-        if turn.writes:
-            self.called_writer = False
-        else:
-            self.called_readers -= 1
-        self.hold(turn.writes, until, shared, lo, hi)
-
-    def _appoint(self) -> None:
-        """Call the first in the queue as soon as it is known when its turn is."""
-        first = self.queue[0]
-        if self._appointed or self.called_writer or (first.writes and self.called_readers):
-            return
-        self._appointed = True
-        at = max(self.writer_until, self.readers_until if first.writes else 0)
-        first.at(at)
 
 
 class PolicyLock:
@@ -161,6 +75,7 @@ class Cpus:
 
     def __init__(self, n: int) -> None:
         self.free, self.running = n, 0
+        self.waking = 0  # of those that run: threads that have a CPU, but are not awake yet
         self.queue: deque[Turn] = deque()
 
     def take(self) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 
 from allocsim.component import Bound
 from allocsim.engine.clock import NEVER_PS, Timeline, Turn
-from allocsim.engine.locks import Cpus, MmapLock, PolicyLock
+from allocsim.engine.locks import Cpus, PolicyLock
+from allocsim.engine.mmap_lock import MmapLock
 from allocsim.engine.queues import Queues
 from allocsim.engine.run import Run, explained
 from allocsim.engine.simulated_thread import Thread
@@ -29,12 +30,16 @@ class Meeting:
         driver, n_threads = run.driver, run.source.n_threads
         kernel: Any = driver.policy.kernel
         self.run, self.driver, self.kernel = run, driver, kernel
-        self.others, self.report, self.reports = kernel.others, driver.report, run.reports
+        self.report, self.reports = driver.report, run.reports
         self.crossed = kernel.crossings
         self.timeline = Timeline()
         self.cpus, self.scarce = Cpus(cpus), cpus < n_threads
-        self.mmap_lock = MmapLock()
         self.wake_delay = int(kernel.costs.price_ps(Event.WAKE_DELAY, 1))
+        self.mmap_lock = MmapLock(self.wake_delay)
+        self.shootdown = int(kernel.costs.price_ps(Event.SHOOTDOWN, 1))
+        self.interruption = int(kernel.costs.price_ps(Event.INTERRUPTION, 1))
+        self.waking = int(kernel.costs.price_ps(Event.WAKING, 1))
+        self.shootdowns = 0  # so far: each interrupts all running threads but one
         self.locks: dict[int, PolicyLock] = {}
         self.waiting: dict[int, list[Turn]] = {}  # threads that wait for an object, by its slot
         self.queues = Queues(driver, run.source, run.compiled)
@@ -66,7 +71,6 @@ class Meeting:
 
     def run_ahead(self, thread: int, clock: int, until: int) -> int:
         """Run operations of a thread from its clock on; why it stopped (see `run_ahead`)."""
-        self.others[0] = self.cpus.running - 1
         due = self.next_stop - self.ops_done
         try:
             why: int = self.bound.call(thread, clock, until, due if due > 0 else 1)

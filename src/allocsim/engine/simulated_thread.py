@@ -8,7 +8,15 @@ import simpy
 from allocsim.engine.clock import Turn
 from allocsim.engine.locks import FUTEX_PS, PolicyLock
 from allocsim.kernel import Event
-from allocsim.kernel.crossings import FAULT, LOCKED, UNLOCKED, WIDTH, WRITER
+from allocsim.kernel.crossings import (
+    FAULT,
+    FLUSHES_SHARED,
+    LOCKED,
+    NO_FLUSH,
+    UNLOCKED,
+    WIDTH,
+    WRITER,
+)
 from allocsim.run_ahead import (
     BLOCKED,
     CLOCK_PS,
@@ -42,8 +50,10 @@ class Thread:
         self.meeting, self.number = meeting, number
         self.timeline = meeting.timeline
         self.turn = Turn(meeting.timeline, number)
+        self.turn.fall_asleep = self._fall_asleep
         self.clock = 0
         self.slice_end = SLICE_PS
+        self.shootdowns_seen = 0
         self.work = self.kernel = 0
         self.wait_mmap_lock = self.wait_locks = self.wait_cpu = self.wait_objects = 0
 
@@ -135,7 +145,11 @@ class Thread:
         self.kernel += duration
 
     def _skip_to(self, now: int) -> int:
-        """Let the clock be `now` at least; how much time the thread has waited."""
+        """Let the clock be `now` at least; how much time the thread has waited.
+
+        What interrupted it meanwhile fell into that time.
+        """
+        self.shootdowns_seen = self.meeting.shootdowns
         waited = max(0, now - self.clock)
         self.clock += waited
         return waited
@@ -165,7 +179,7 @@ class Thread:
         rows = meeting.crossed[: n * WIDTH].tolist()
         meeting.crossings += n
         for at in range(0, n * WIDTH, WIDTH):
-            kind, before, hold, count, shared, lo, hi, _ = rows[at : at + WIDTH]
+            kind, before, hold, count, shared, lo, hi, flush = rows[at : at + WIDTH]
             if meeting.scarce:
                 yield from self._work_in_slices(before)
             else:
@@ -176,6 +190,8 @@ class Thread:
                 continue
             if appointments[0][0] <= self.clock and timeline.now < self.clock:
                 yield self.turn.armed().at(self.clock)
+            if self._is_delayed():
+                yield from self._delay()
             if kind == LOCKED:
                 lock = meeting.lock(count)
                 if not lock.is_open(self.clock):
@@ -185,21 +201,73 @@ class Thread:
                 yield from self._fault(hold, count, lo, hi)
             elif count > 1:
                 yield from self._fault_as_reader(hold, count)
-            elif meeting.mmap_lock.is_open(kind == WRITER, self.clock):
-                self._run_in_kernel(hold)
-                meeting.mmap_lock.hold(kind == WRITER, self.clock, shared, lo, hi)
             else:
-                yield from self._wait_for_mmap_lock(kind == WRITER, hold, shared, lo, hi)
+                writes = kind == WRITER
+                if not meeting.mmap_lock.is_open(writes, self.clock):
+                    yield from self._wait_for_mmap_lock(writes)
+                if writes and meeting.mmap_lock.faults_in(lo, hi, self.clock):
+                    yield from self._drain(lo, hi)
+                self._hold_mmap_lock(writes, hold, shared, lo, hi, flush)
+
+    def _is_delayed(self) -> bool:
+        """Whether others have interrupted the thread, or it has woken others."""
+        return self.turn.wakings > 0 or self.shootdowns_seen < self.meeting.shootdowns
+
+    def _delay(self) -> Steps:
+        """Spend the time that being interrupted and waking others took, until others come."""
+        meeting, timeline, counts = self.meeting, self.timeline, self.meeting.kernel.counts
+        while self._is_delayed():
+            interrupted, woken = meeting.shootdowns - self.shootdowns_seen, self.turn.wakings
+            self.shootdowns_seen, self.turn.wakings = meeting.shootdowns, 0
+            counts[Event.INTERRUPTION] += interrupted
+            counts[Event.WAKING] += woken
+            self._run_in_kernel(interrupted * meeting.interruption + woken * meeting.waking)
+            if timeline.appointments[0][0] <= self.clock:
+                yield from self._catch_up()
+
+    def _hold_mmap_lock(
+        self, writes: bool, hold: int, shared: int, lo: int, hi: int, flush: int
+    ) -> None:  # fmt: skip
+        """Be in the kernel for `hold` and what a shootdown takes; the thread has the lock."""
+        if flush:
+            took = self._shoot_down()
+            hold += took
+            if flush == FLUSHES_SHARED:
+                shared += took
+        self.clock += hold
+        self.kernel += hold
+        self.meeting.mmap_lock.hold(self.turn, writes, self.clock, shared, lo, hi)
+
+    def _shoot_down(self) -> int:
+        """Interrupt the other CPUs that run threads; what it takes until they have answered."""
+        meeting = self.meeting
+        others = meeting.cpus.running - meeting.cpus.waking - 1
+        if others == 0:
+            return 0
+        meeting.kernel.counts[Event.SHOOTDOWN] += others
+        meeting.shootdowns += 1
+        self.shootdowns_seen += 1
+        return others * meeting.shootdown
+
+    def _drain(self, lo: int, hi: int) -> Steps:
+        """Sleep until no fault is in flight in the area [lo, hi), which nobody may fault on now."""
+        lock = self.meeting.mmap_lock
+        yield from self._leave_cpu()
+        yield lock.drain(self.turn.armed(), lo, hi)
+        self.wait_mmap_lock += self._skip_to(self.timeline.now)
+        yield from self._wake_up_late()
 
     def _fault(self, hold: int, count: int, lo: int, hi: int) -> Steps:
         """`count` faults under the lock of the area [lo, hi), unless a writer changes that area."""
-        lock, timeline = self.meeting.mmap_lock, self.timeline
+        lock, timeline, turn = self.meeting.mmap_lock, self.timeline, self.turn
         self.meeting.crossings += count - 1
         each, rest = divmod(hold, count)
         while count:
             until = timeline.appointments[0][0]  # no writer comes before
             if until <= self.clock and timeline.now < self.clock:
-                yield self.turn.armed().at(self.clock)
+                yield turn.armed().at(self.clock)
+                if self._is_delayed():
+                    yield from self._delay()
                 until = timeline.appointments[0][0]
             if lock.locks_area(lo, hi, self.clock):
                 count -= 1
@@ -209,6 +277,7 @@ class Thread:
             if until < self.clock + count * each:
                 n = max(1, -((self.clock - until) // each))
             self._run_in_kernel(n * each)
+            lock.fault(turn, self.clock, lo, hi)
             count -= n
         self._run_in_kernel(rest)
 
@@ -222,31 +291,36 @@ class Thread:
 
     def _read_mmap_lock(self, hold: int) -> Steps:
         """Be in the kernel for `hold`, with mmap_lock as a reader."""
-        if self.timeline.appointments[0][0] <= self.clock and self.timeline.now < self.clock:
-            yield self.turn.armed().at(self.clock)
-        if self.meeting.mmap_lock.is_open(False, self.clock):
-            self._run_in_kernel(hold)
-            self.meeting.mmap_lock.hold(False, self.clock)
-        else:
-            yield from self._wait_for_mmap_lock(False, hold, 0, 0, 0)
+        if self.timeline.appointments[0][0] <= self.clock:
+            yield from self._catch_up()
+        if not self.meeting.mmap_lock.is_open(False, self.clock):
+            yield from self._wait_for_mmap_lock(False)
+        self._hold_mmap_lock(False, hold, 0, 0, 0, NO_FLUSH)
 
-    def _wait_for_mmap_lock(self, writes: bool, hold: int, shared: int, lo: int, hi: int) -> Steps:
-        """Wait for mmap_lock, spinning or asleep, then be in the kernel for `hold`."""
+    def _wait_for_mmap_lock(self, writes: bool) -> Steps:
+        """Wait for mmap_lock: spinning, asleep, or one after the other."""
         meeting, timeline, lock = self.meeting, self.timeline, self.meeting.mmap_lock
-        spins = writes and lock.is_worth_spinning(self.clock)
+        spins = writes and lock.is_worth_spinning()
         if not spins:
             yield from self._leave_cpu()
-        yield lock.wait(self.turn.armed(), writes, not spins)
-        lock.called(self.turn)
+        yield lock.wait(self.turn.armed(), writes, not spins, self.clock)
+        while not lock.look(self.turn, timeline.now):
+            meeting.kernel.counts[Event.SLEEP] += self.turn.sleeps
+            yield self.turn.armed()
         waited = self._skip_to(timeline.now)
         self.wait_mmap_lock += waited
-        if spins:
+        if not self.turn.sleeps:
             meeting.kernel.counts[Event.SPIN_NS] += waited // 1000
-        else:
+        elif writes:
             yield from self._wake_up()
-            self.wait_mmap_lock += self._skip_to(self.clock + meeting.wake_delay)
-        self._run_in_kernel(hold)
-        lock.arrive(self.turn, self.clock, shared, lo, hi)
+        else:
+            yield from self._wake_up_late()
+
+    def _fall_asleep(self) -> None:
+        """Stop spinning and leave the CPU."""
+        spun = self.timeline.now - self.clock
+        self.meeting.kernel.counts[Event.SPIN_NS] += max(0, spun) // 1000
+        self.meeting.cpus.give_back()
 
     def _wait_for_lock(self, lock: PolicyLock) -> Steps:
         """Wait for a lock of the policy's, asleep unless it opens before that."""
@@ -271,3 +345,13 @@ class Thread:
         counts[Event.SLEEP] += 1
         counts[Event.WAKE_DELAY] += 1
         yield from self._take_cpu()
+
+    def _wake_up_late(self) -> Steps:
+        """The same, the delay until the thread runs being part of its wait for mmap_lock."""
+        cpus = self.meeting.cpus
+        yield from self._wake_up()
+        cpus.waking += 1
+        self.wait_mmap_lock += self._skip_to(self.clock + self.meeting.wake_delay)
+        yield from self._catch_up()
+        self.shootdowns_seen = self.meeting.shootdowns
+        cpus.waking -= 1

@@ -7,17 +7,21 @@ engine plays them in simulated time.
 
 from functools import cache
 
-from allocsim.component import Array, Component, Pool
+from allocsim.component import Component, Pool
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import DONTNEED, FREE, MAP_PRIVATE_ANONYMOUS, Kernel
 from allocsim.kernel.pages import PAGE_BYTES, PAGE_SHIFT, WRITTEN
 
 # The columns of a crossing.
-KIND, BEFORE_PS, HOLD_PS, COUNT, SHARED_PS, LO, HI, WIDTH = 0, 1, 2, 3, 4, 5, 6, 8
+KIND, BEFORE_PS, HOLD_PS, COUNT, SHARED_PS, LO, HI, FLUSH, WIDTH = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 # Kinds of crossings: mmap_lock as a writer or reader, a fault under the lock of its area alone, a
 # lock of the policy's (COUNT is its number) taken or given back.
 WRITER, READER, FAULT, LOCKED, UNLOCKED = 0, 1, 2, 3, 4
+
+# What FLUSH says of a shootdown: none is due; one while the caller holds mmap_lock as it took it;
+# one in the end, when it holds it as a reader.
+NO_FLUSH, FLUSHES, FLUSHES_SHARED = 0, 1, 2
 
 
 class Crossings(Component):
@@ -27,11 +31,11 @@ class Crossings(Component):
     before; HOLD_PS, time in the kernel; COUNT, faults in a row that HOLD_PS is divided among, or a
     lock's number; SHARED_PS, how much of the end of HOLD_PS a writer holds the lock as a reader
     (munmap and a shrinking brk release pages so); LO and HI, the area whose own lock a writer
-    takes, or the pages of the faults.
+    takes, or the pages of the faults; FLUSH, whether other CPUs must forget translations of pages
+    that the call takes away, a shootdown. HOLD_PS is without it: only the engine knows which other
+    CPUs run threads of the process by then.
 
     With `vma_locks` 0 faults take mmap_lock as readers, as they did before Linux 6.4.
-    `others[0]` is how many other CPUs run threads of the process: each of them must forget the
-    translations of pages that a system call takes away.
     """
 
     MEETING = 1
@@ -39,14 +43,13 @@ class Crossings(Component):
     n_crossings = 0
     told_ps = 0  # up to when the crossings account for the thread's time
     vma_locks = 1
-    others = Array("i8", 1)
 
     def begin_crossings(self):
         """What follows is a new operation's."""
         self.n_crossings = 0
         self.told_ps = self.now_ps()
 
-    def note(self, kind, start_ps, count, shared_ps, lo, hi):
+    def note(self, kind, start_ps, count, shared_ps, lo, hi, flush=NO_FLUSH):
         """The thread was in the kernel, or at a lock, from start_ps until now."""
         at = self.n_crossings * WIDTH
         now = self.now_ps()
@@ -57,6 +60,7 @@ class Crossings(Component):
         self.crossings[at + SHARED_PS] = shared_ps
         self.crossings[at + LO] = lo
         self.crossings[at + HI] = hi
+        self.crossings[at + FLUSH] = flush
         self.n_crossings += 1
         self.told_ps = now
 
@@ -66,17 +70,11 @@ class Crossings(Component):
         small = self.counts[Event.PAGE_RELEASED] + self.counts[Event.PAGE_MOVED]
         return small + self.counts[Event.HUGE_PAGE_RELEASED]
 
-    def shoot_down(self, taken):
-        """A call took `taken` pages: other CPUs forget them. Returns what that costs."""
-        if taken == 0:
-            return 0
-        self.charge(Event.SHOOTDOWN, self.others[0])
-        return self.costs.price_ps(Event.SHOOTDOWN, self.others[0])
-
     def note_writer(self, start_ps, slot_lo, slot_hi, taken):
         """A call that changed areas ends; it released `taken` pages as a reader."""
-        shared = self.shoot_down(taken) + self.costs.price_ps(Event.PAGE_RELEASED, taken)
-        self.note(WRITER, start_ps, 1, shared, slot_lo, slot_hi)
+        shared = self.costs.price_ps(Event.PAGE_RELEASED, taken)
+        flush = FLUSHES_SHARED if taken else NO_FLUSH
+        self.note(WRITER, start_ps, 1, shared, slot_lo, slot_hi, flush)
 
     def area_lo(self, address):
         """Where the area at `address` starts, or 0."""
@@ -118,8 +116,8 @@ class Crossings(Component):
         lo = self.area_lo(address)
         hi = self.area_hi(address)
         result = super().mremap(address, old_length, new_length, may_move)
-        self.shoot_down(self.released() - before)
-        self.note(WRITER, start, 1, 0, lo, hi)
+        flush = FLUSHES if self.released() > before else NO_FLUSH
+        self.note(WRITER, start, 1, 0, lo, hi, flush)
         return result
 
     def mprotect(self, address, length, protection):
@@ -131,8 +129,7 @@ class Crossings(Component):
         lo = self.area_lo(address)
         hi = self.area_hi(address)
         result = super().mprotect(address, length, protection)
-        self.shoot_down(taken)
-        self.note(WRITER, start, 1, 0, lo, hi)
+        self.note(WRITER, start, 1, 0, lo, hi, FLUSHES if taken else NO_FLUSH)
         return result
 
     def madvise(self, address, length, advice):
@@ -142,9 +139,8 @@ class Crossings(Component):
         taken = self.released() - before
         if advice == FREE and result == 0:
             taken = self.resident_in(address, (length + PAGE_BYTES - 1) & -PAGE_BYTES)
-        if advice in (DONTNEED, FREE):
-            self.shoot_down(taken)
-        self.note(READER, start, 1, 0, 0, 0)
+        flush = FLUSHES if taken and advice in (DONTNEED, FREE) else NO_FLUSH
+        self.note(READER, start, 1, 0, 0, 0, flush)
         return result
 
     # ---- faults
