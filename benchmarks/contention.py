@@ -39,10 +39,8 @@ class Mapping(Policy):
 
     def malloc(self, size):
         address = self.kernel.mmap(size)
-        page = 0
-        while page + PAGE_BYTES <= size:
-            self.kernel.store(address + page, 1)
-            page += PAGE_BYTES
+        if size >= PAGE_BYTES:
+            self.kernel.write_pages(address, size)
         self.length = size
         return address
 
