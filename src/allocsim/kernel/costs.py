@@ -71,7 +71,7 @@ PARTS = {
     "copying_ns": (Event.BYTE_COPIED,),
     "program_ns": (Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),
 }  # fmt: skip
-"""CPU time by part: which events each part sums. A delay belongs to none."""
+"""CPU time by part: which events each part sums. A delay belongs to none; SLEEP includes WAKING."""
 
 
 SHIPPED = Path(__file__).with_name("costs.toml")
