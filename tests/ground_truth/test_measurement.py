@@ -21,7 +21,7 @@ from allocsim.ground_truth.measurement import Band, find_allocator, measure, tim
 from allocsim.ground_truth.measurement import allocators as known
 from allocsim.ground_truth.measurement.counts import count
 from allocsim.ground_truth.measurement.table import Column, show_band, table_of
-from allocsim.ground_truth.measurement.timing import Case, time_cases
+from allocsim.ground_truth.measurement.timing import ENOUGH_NS, Case, time_cases
 from allocsim.trace import Op, Trace, write_trace
 
 MakeChurn = Callable[..., Trace]
@@ -134,6 +134,7 @@ def test_the_programs_own_calls_count_as_the_simulation_counts_them() -> None:
 
 
 # ---- rounds
+LONG_NS = ENOUGH_NS  # so long that nothing is repeated
 
 
 def test_rounds_are_interleaved_and_the_loops_own_time_is_subtracted(
@@ -143,7 +144,7 @@ def test_rounds_are_interleaved_and_the_loops_own_time_is_subtracted(
 
     def fake(stream, tunables, *, writes, null, **others):
         made.append((tunables, "null" if null else writes))
-        ns = 10 if null else 100 + len(made)
+        ns = LONG_NS * (10 if null else 100 + len(made))
         return Timing(1, ns, ns, 0, 0)
 
     monkeypatch.setattr(timing, "time_replay", fake)
@@ -153,9 +154,26 @@ def test_rounds_are_interleaved_and_the_loops_own_time_is_subtracted(
     assert [name for name, kind in made if kind == "null"] == [
         *("two", "one"), *("one", "two"), *("two", "one"), *("one", "two"),
     ]  # fmt: skip
-    assert one.cpu_ns["fill"].tolist() == [100 + 7 - 10, 100 + 16 - 10, 100 + 19 - 10]
+    fill = (one.cpu_ns["fill"] / LONG_NS).tolist()
+    assert fill == [100 + 7 - 10, 100 + 16 - 10, 100 + 19 - 10]
     assert len(two.cpu_ns["none"]) == 3
     assert one.wall_ns == {}
+
+
+def test_short_replays_are_repeated_and_their_median_counts(
+    monkeypatch: pytest.MonkeyPatch, churn: MakeChurn
+) -> None:
+    took = iter([9, 1, 2, 7, 3, *[0] * 5] * 2 + [30, 10, 20, 0, 0, 0, 0, 0] * 2)
+
+    def fake(*others, **named):
+        return Timing(1, ns := 1_000_000 * next(took), ns, 0, 0)
+
+    monkeypatch.setattr(timing, "time_replay", fake)
+    with packed(churn(10)) as stream:
+        [few] = time_cases([Case(stream)], 1, ("none",))  # five of them take 22 ms
+        [enough] = time_cases([Case(stream)], 1, ("none",))  # three take 60 ms
+    assert few.cpu_ns["none"].tolist() == [3_000_000]
+    assert enough.cpu_ns["none"].tolist() == [20_000_000]
 
 
 def test_threads_have_wall_times_too() -> None:
