@@ -39,7 +39,7 @@ def _compiled(cls: type[Component], method: str, kinds: tuple[str, ...]) -> byte
     door.compile(signature)
     made = door.overloads[signature]
     result = _result(method, types.unliteral(made.signature.return_type))
-    about = json.dumps({"result": result, "failures": failures}).encode()
+    about = json.dumps({"result": result, "failures": failures}, default=str).encode()
     return object_code(made.library, made.fndesc.llvm_func_name, about)
 
 

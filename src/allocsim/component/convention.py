@@ -17,10 +17,8 @@ from numba import types
 from numba.core import callconv, cgutils
 from numba.core.cpu import CPUContext
 
+from allocsim.component.machine_code import MOST_NUMBERS
 from allocsim.component.refusals import Refused
-
-MOST_NUMBERS = 4
-"""So many numbers an exception may be raised with."""
 
 _WORD = ir.IntType(64)
 

@@ -22,10 +22,15 @@ ENTRY, ABOUT = "allocsim_entry", "allocsim_about"
 
 # Where the block has what, in words: FAILURE is a failure's number (see `convention`), with what it
 # was raised with behind it; an argument has two words: a number, or an array's address and length.
-RESULT, FAILURE, RECORD, ARGUMENTS = 0, 1, 6, 7
-_SEAL_BYTES = sha256().digest_size
+MOST_NUMBERS = 4  # that an exception is raised with
+RESULT, FAILURE = 0, 1
+RECORD = FAILURE + 1 + MOST_NUMBERS
+ARGUMENTS = RECORD + 1
+
 NUMBER = "n"
 """The kind of an argument that is an integer; of an array it is the type of its elements (i8)."""
+
+_SEAL_BYTES = sha256().digest_size
 
 
 class NotCompilable(AllocsimError):
@@ -90,12 +95,13 @@ def _sealed(code: bytes) -> bytes:
 
 
 def _linked(object_file: Path) -> Path | None:
-    """A shared library of an object file, if there is a compiler to make it."""
+    """A shared library of an object file, where a compiler can make it and the host loads it."""
     library = object_file.with_suffix(".so")
     try:
         command = [*find_compiler(), "-shared", "-o", str(library), str(object_file)]
         subprocess.run(command, check=True, capture_output=True)
-    except (InputError, subprocess.CalledProcessError):
+        ctypes.CDLL(str(library))
+    except (InputError, subprocess.CalledProcessError, OSError):
         return None
     return library
 
