@@ -74,14 +74,13 @@ def keep(name: str, code: bytes) -> MachineCode:
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder) as scratch:
-            file = Path(scratch) / f"{name}.o"
+            file, library = (Path(scratch) / f"{name}{suffix}" for suffix in (".o", ".so"))
             file.write_bytes(code)
-            library = _linked(file)
-            sealed = library or file
-            sealed.write_bytes(_sealed(sealed.read_bytes()))
-            loaded = _from_library(library) if library else from_object(code)
-            sealed.replace(folder / sealed.name)
-            return loaded
+            if (loaded := _linked(file, library)) is not None:
+                library.replace(folder / library.name)
+                return loaded
+            file.write_bytes(_sealed(code))
+            file.replace(folder / file.name)
     return from_object(code)
 
 
@@ -94,16 +93,18 @@ def _sealed(code: bytes) -> bytes:
     return code + sha256(code).digest()
 
 
-def _linked(object_file: Path) -> Path | None:
-    """A shared library of an object file, where a compiler can make it and the host loads it."""
-    library = object_file.with_suffix(".so")
+def _linked(object_file: Path, library: Path) -> MachineCode | None:
+    """A shared library of an object file, where a compiler can make it and the host loads it.
+
+    It is sealed first: a file that is written anew takes its pages out of who has loaded it.
+    """
     try:
         command = [*find_compiler(), "-shared", "-o", str(library), str(object_file)]
         subprocess.run(command, check=True, capture_output=True)
-        ctypes.CDLL(str(library))
+        library.write_bytes(_sealed(library.read_bytes()))
+        return _from_library(library)
     except (InputError, subprocess.CalledProcessError, OSError):
         return None
-    return library
 
 
 def _from_library(path: Path) -> MachineCode:
