@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from allocsim.component import Component
+from allocsim.component.entry import is_cached
+
 HELPER = "def step(x):\n    return x + {by}\n"
 CONSTANTS = "LIMIT = {limit}\n"
 MODEL = """
@@ -93,6 +96,20 @@ def test_a_second_process_finds_the_code_and_edits_anywhere_renew_it(package):
     assert package.run()[:2] == (4, False)
     package.write("helper", "# a comment is no change\n" + HELPER.format(by=4))
     assert package.run()[:2] == (4, True)
+
+
+def test_a_method_is_not_taken_for_one_whose_name_begins_alike(tmp_path, monkeypatch):
+    class Counting(Component):
+        def go(self):
+            return 1
+
+        def go_on(self):
+            return 2
+
+    monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path))
+    assert Counting().run("go_on", compiled=True) == 2
+    assert is_cached(Counting, "go_on")
+    assert not is_cached(Counting, "go")
 
 
 @pytest.mark.slow

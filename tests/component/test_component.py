@@ -313,6 +313,12 @@ class Returning(Component):
     def nothing(self):
         self.ratio = 0.5
 
+    def divided(self, by):
+        return 7 // by
+
+    def rest(self, by):
+        return 7 % by
+
     def fail(self):
         raise ValueError("a share of", self.ratio, -7, self.ratio < 1)
 
@@ -337,6 +343,28 @@ def test_errors_carry_any_numbers_and_come_from_their_line(compiled):
     last = caught.traceback[-1]
     assert (last.name, last.path.name) == ("fail", "test_component.py")
     assert "raise ValueError" in Path(last.path).read_text().splitlines()[last.lineno]
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["divided", "rest"])
+def test_division_by_zero_is_an_error(compiled, method):
+    with pytest.raises(ZeroDivisionError):
+        Returning().run(method, 0, compiled=compiled)
+
+
+def test_only_integers_and_plain_arrays_go_into_compiled_code():
+    with pytest.raises(TypeError):
+        Returning().run("divided", 0.5, compiled=True)
+    for array in (np.arange(8)[::2], np.arange(4, dtype=">i8"), np.zeros((2, 2), np.int64)):
+        with pytest.raises(TypeError, match="native and without gaps"):
+            Tree().run("play", array, array, compiled=True)
+
+
+def test_one_refused_method_leaves_the_others():
+    tree = Returning()
+    with pytest.raises(NotCompilable):
+        tree.run("rest", compiled=True)
+    assert tree.run("rest", 4, compiled=True) == 3
 
 
 # ---- refusals

@@ -15,8 +15,8 @@ class Bench:
     went to sleep after spinning, and when.
     """
 
-    def __init__(self):
-        self.timeline, self.lock = Timeline(), MmapLock(WAKE_DELAY)
+    def __init__(self, wake_delay=WAKE_DELAY):
+        self.timeline, self.lock = Timeline(), MmapLock(wake_delay)
         self.turns, self.held, self.asleep = {}, {}, {}
 
     def thread(self, number, arrives, writes, hold, shared=0, sleeps=None):
@@ -195,3 +195,23 @@ def test_who_spins_sleeps_as_soon_as_the_writer_does():
     bench.thread(2, arrives=10, writes=True, hold=5)
     assert bench.run() == {0: (0, 20), 2: (140, 145)}
     assert bench.asleep == {2: 20}
+
+
+def test_a_reader_that_was_passed_for_too_long_leaves_an_open_lock():
+    bench, end = Bench(), 2 * HANDOFF_PS
+    bench.thread(0, arrives=0, writes=True, hold=end)
+    bench.thread(1, arrives=10, writes=True, hold=30)  # spins, and comes before the reader
+    bench.thread(2, arrives=20, writes=False, hold=5)
+    assert bench.run() == {0: (0, end), 1: (end, end + 30), 2: (end + 30, end + 35)}
+    assert bench.lock.is_open(False, end + 40)
+    assert bench.lock.is_open(True, end + 40)
+
+
+def test_waking_may_take_no_time():
+    bench = Bench(wake_delay=0)
+    bench.thread(2, arrives=0, writes=True, hold=100)
+    bench.thread(0, arrives=10, writes=True, hold=5, sleeps=True)
+    bench.thread(1, arrives=20, writes=True, hold=30)
+    held = bench.run()
+    assert held[1] == (100, 130)
+    assert 130 <= held[0][0] <= 131

@@ -41,6 +41,8 @@ def _caller(root: Component, method: str, n_arguments: int) -> Callable[..., int
     from allocsim.component.machine_code import ARGUMENTS, RESULT
 
     made = entry(type(root), method, (0,) * n_arguments)
+    if made.result != "i8":
+        raise TypeError(f"{method} returns no integer")
     block = new_block(root._record.ctypes.data, n_arguments)
     arguments = ", ".join(f"a{i}" for i in range(n_arguments))
     fill = "; ".join(f"words[{ARGUMENTS + 2 * i}] = a{i}" for i in range(n_arguments))

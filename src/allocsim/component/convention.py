@@ -12,6 +12,7 @@ one in use.
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import callconv, cgutils
@@ -25,7 +26,7 @@ _WORD = ir.IntType(64)
 failures: list[dict[str, Any]] = []
 """What can go wrong in what this process compiled: the exception's `module` and `name`, where it is
 raised (`method`, `file`, `line`), and its `arguments`, each of them [kind, value]: a value known
-when compiled, or a kind of number (i8, f8) that is noted behind the failure's own number.
+when compiled, or a kind of number (i8, u8, f8, ?) that is noted behind the failure's own number.
 """
 
 _numbers: dict[str, int] = {}  # of each failure, by its text
@@ -52,13 +53,13 @@ class Convention(callconv.CPUCallConv):
         numbers = [each for each, known in zip(given, told, strict=True) if known and known[0]]
         if exc is None or None in told or len(numbers) > MOST_NUMBERS:
             raise Refused(
-                f"Error: an exception is raised with text and up to {MOST_NUMBERS} numbers\n"
+                f"Error: raise an exception by name, with text and up to {MOST_NUMBERS} numbers\n"
                 f'File "{loc.filename}", line {loc.line}'
             )
         failure = {
             "module": exc.__module__,
             "name": exc.__qualname__,
-            "method": (loc and loc._raw_function_name()) or func_name,
+            "method": (loc and loc._raw_function_name()) or func_name or "?",
             "file": loc and loc.filename,
             "line": loc and loc.line,
             "arguments": told,
@@ -103,6 +104,9 @@ class Context(CPUContext):
     def of(cls, context: CPUContext) -> "Context":
         """`context`, which nobody else uses, with that convention."""
         context.__class__ = cls
+        context.error_model = type(context.error_model)(
+            Convention(context)
+        )  # which raises ZeroDivisionError
         context.cached_internal_func = _internal_functions
         return context  # type: ignore[return-value]
 
@@ -113,10 +117,11 @@ _internal_functions: dict = {}  # of numba's, compiled with this convention
 def _told(argument: Any, kind: Any) -> list | None:
     """An argument of an exception as `failures` has it; None if it is neither text nor number."""
     if kind is None:
-        return ["", argument]
+        return ["", argument.item() if isinstance(argument, np.generic) else argument]
     if isinstance(kind, types.Literal):
         return ["", kind.literal_value]
-    noted = {types.Integer: "i8", types.Float: "f8", types.Boolean: "?"}
+    integer = "i8" if getattr(kind, "signed", True) else "u8"
+    noted = {types.Integer: integer, types.Float: "f8", types.Boolean: "?"}
     return next(([word, None] for k, word in noted.items() if isinstance(kind, k)), None)
 
 

@@ -4,6 +4,8 @@ Code that the cache has is loaded without numba, which is imported only to compi
 """
 
 import sys
+from contextlib import suppress
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -25,15 +27,15 @@ from allocsim.component.source import key
 from allocsim.errors import SimulationError
 
 _entries: dict[tuple, "Entry"] = {}
-_refused: dict[type, NotCompilable] = {}
+_refused: dict[tuple, NotCompilable] = {}
 
 
 class Entry:
     """A compiled method, as a function of (record address, *arguments)."""
 
-    def __init__(self, code: MachineCode) -> None:
-        self._code = code
-        self.function = code.function
+    def __init__(self, cls: type[Component], code: MachineCode) -> None:
+        self._cls, self._code = cls, code
+        self.function, self.result = code.function, code.result
 
     def __call__(self, record: int, *arguments: Any) -> Any:
         """Call it once, with integers and arrays; raises what the method raises."""
@@ -43,19 +45,20 @@ class Entry:
             if isinstance(argument, np.ndarray):
                 block[word : word + 2] = argument.ctypes.data, len(argument)
             else:
-                block[word] = argument
+                block[word] = index(argument)
         if self.function(block.ctypes.data):
             raise self.failure(block)
-        if not self._code.result:
+        if not self.result:
             return None
-        return block[RESULT : RESULT + 1].view(self._code.result)[0].item()
+        return block[RESULT : RESULT + 1].view(self.result)[0].item()
 
     def failure(self, block: np.ndarray) -> Exception:
         """What went wrong in the call with that block."""
         number = int(block[FAILURE])
         if not 0 < number <= len(self._code.failures):
             return SimulationError("a function of numba's own raised an error")
-        return _exception(self._code.failures[number - 1], block[FAILURE + 1 : RECORD])
+        failure = self._code.failures[number - 1]
+        return _exception(_class_of(failure, self._cls), failure, block[FAILURE + 1 : RECORD])
 
 
 def new_block(record: int, n_arguments: int) -> np.ndarray:
@@ -71,12 +74,16 @@ def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Entr
     Compiled on first use and cached on disk under a hash of the whole tree (`source.key`).
     Raises NotCompilable, naming method and line, when numba refuses the tree.
     """
-    if cls in _refused:
-        raise _refused[cls]
-    kinds = tuple(map(_kind_of, arguments))
-    if (cls, method, kinds) not in _entries:
-        _entries[cls, method, kinds] = Entry(_code(cls, method, kinds))
-    return _entries[cls, method, kinds]
+    wanted = (cls, method, tuple(map(_kind_of, arguments)))
+    if wanted in _refused:
+        raise _refused[wanted]
+    if wanted not in _entries:
+        try:
+            _entries[wanted] = Entry(cls, _code(*wanted))
+        except NotCompilable as error:
+            _refused[wanted] = error
+            raise
+    return _entries[wanted]
 
 
 def is_cached(cls: type[Component], method: str) -> bool:
@@ -87,13 +94,15 @@ def is_cached(cls: type[Component], method: str) -> bool:
 def _kind_of(argument: Any) -> str:
     if not isinstance(argument, np.ndarray):
         return NUMBER
-    if argument.ndim != 1 or not argument.flags.c_contiguous:
-        raise TypeError("compiled code takes arrays of one dimension and without gaps")
+    plain = argument.flags.c_contiguous and argument.flags.aligned and argument.dtype.isnative
+    if argument.ndim != 1 or not plain:
+        raise TypeError("compiled code takes arrays of one dimension, native and without gaps")
     return argument.dtype.str[1:]
 
 
 def _name(cls: type[Component], method: str, kinds: tuple[str, ...]) -> str:
-    return f"{cls.__name__}_{method}_{''.join(kinds)}_{key(cls)}"  # type: ignore[arg-type]
+    """Its parts are told apart by what no identifier holds."""
+    return f"{cls.__name__}-{method}-{''.join(kinds)}-{key(cls)}"  # type: ignore[arg-type]
 
 
 def _code(cls: type[Component], method: str, kinds: tuple[str, ...]) -> MachineCode:
@@ -102,32 +111,30 @@ def _code(cls: type[Component], method: str, kinds: tuple[str, ...]) -> MachineC
         return code
     from allocsim.component.compiler import compiled
 
-    try:
-        return keep(name, compiled(cls, method, kinds))
-    except NotCompilable as error:
-        _refused[cls] = error
-        raise
+    return keep(name, compiled(cls, method, kinds))
 
 
-def _exception(failure: dict[str, Any], numbers: np.ndarray) -> Exception:
+def _exception(kind: type[Exception], failure: dict[str, Any], numbers: np.ndarray) -> Exception:
     """The exception, with a traceback that ends where compiled code raised it."""
     noted = iter(numbers.reshape(-1, 1))
     arguments = [
-        next(noted).view(kind)[0].item() if kind else value for kind, value in failure["arguments"]
+        next(noted).view(word)[0].item() if word else value for word, value in failure["arguments"]
     ]
-    made = _class_of(failure)(*arguments)
+    made = kind(*arguments)
     if failure["line"]:
         text = "\n" * (failure["line"] - 1) + "raise made"
         code = compile(text, failure["file"], "exec").replace(co_name=failure["method"])
-        try:
+        with suppress(kind):  # for its traceback
             exec(code, {"made": made})
-        except type(made):
-            pass  # it has its traceback
     return made
 
 
-def _class_of(failure: dict[str, Any]) -> type[Exception]:
-    found: Any = sys.modules.get(failure["module"])
-    for part in failure["name"].split("."):
-        found = getattr(found, part, None)
-    return found or SimulationError
+def _class_of(failure: dict[str, Any], cls: type[Component]) -> type[Exception]:
+    """The exception's class; the module of a user's policy may have another name by now."""
+    for module in (failure["module"], *(each.__module__ for each in cls.tree())):
+        found: Any = sys.modules.get(module)
+        for part in failure["name"].split("."):
+            found = getattr(found, part, None)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+    return SimulationError

@@ -12,6 +12,7 @@ Three rewrites, made on the syntax tree so that file and line numbers stay right
 import ast
 import hashlib
 import inspect
+import os
 import platform
 import textwrap
 from collections.abc import Callable
@@ -161,8 +162,10 @@ def key(cls: type[Component]) -> str:
 def _environment() -> tuple[str, ...]:
     """What else the machine code depends on: this package, versions, and the processor."""
     own = tuple(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
-    versions = (version("numba"), np.__version__, platform.python_version(), platform.machine())
-    return (*versions, *_processor(), *own)
+    versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")]
+    python = (platform.python_version(), platform.machine())
+    settings = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("NUMBA_"))
+    return (*versions, *python, *settings, *_processor(), *own)
 
 
 def _processor() -> list[str]:

@@ -25,7 +25,7 @@ class MmapLock:
     """
 
     def __init__(self, wake_delay: int) -> None:
-        self._wake_delay = wake_delay
+        self._wake_delay = max(wake_delay, 1)  # no sleeper is as fast as who spins
         self.writer_until = self.readers_until = 0
         self.lo = self.hi = 0
         self.spinners: deque[Turn] = deque()
@@ -128,9 +128,9 @@ class MmapLock:
             self._appoint()
             return False
         (self.sleepers if turn.sleeps else self.spinners).popleft()
+        self._reserved = self._reserved and not turn.sleeps
         if turn.writes:
             self.called_writer = True
-            self._reserved = self._reserved and not turn.sleeps
             self._limit = None
         else:
             self.called_readers += 1

@@ -135,5 +135,6 @@ def explained(error: Exception, driver: Driver, op: Op) -> Exception:
 _PLUMBING = frozenset(
     "drive run outside area_of read_fault write_fault misaligned offset load store write_pages "  # noqa: SIM905
     "write_many write_absent note_far prepare_load prepare_store load_called store_called touch "
-    "placed other access run_ahead run_queued call".split()
+    "placed other access run_ahead run_queued call __call__ hold drive_until reallocate access_own "
+    "map_own".split()
 )

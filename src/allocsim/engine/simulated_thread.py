@@ -149,8 +149,9 @@ class Thread:
 
         What interrupted it meanwhile fell into that time.
         """
-        self.shootdowns_seen = self.meeting.shootdowns
         waited = max(0, now - self.clock)
+        if waited:
+            self.shootdowns_seen = self.meeting.shootdowns
         self.clock += waited
         return waited
 
