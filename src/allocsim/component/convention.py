@@ -104,9 +104,7 @@ class Context(CPUContext):
     def of(cls, context: CPUContext) -> "Context":
         """`context`, which nobody else uses, with that convention."""
         context.__class__ = cls
-        context.error_model = type(context.error_model)(
-            Convention(context)
-        )  # which raises ZeroDivisionError
+        context.error_model.call_conv = context.call_conv  # for divisions by zero
         context.cached_internal_func = _internal_functions
         return context  # type: ignore[return-value]
 

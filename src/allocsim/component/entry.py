@@ -136,5 +136,5 @@ def _class_of(failure: dict[str, Any], cls: type[Component]) -> type[Exception]:
         for part in failure["name"].split("."):
             found = getattr(found, part, None)
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
     return SimulationError
