@@ -101,12 +101,12 @@ class Context(CPUContext):
         return Convention(self)
 
     @classmethod
-    def of(cls, context: CPUContext) -> "Context":
-        """`context`, which nobody else uses, with that convention."""
+    def of(cls, context: Any) -> "Context":
+        """The CPUContext `context`, which nobody else uses, with that convention."""
         context.__class__ = cls
         context.error_model.call_conv = context.call_conv  # for divisions by zero
         context.cached_internal_func = _internal_functions
-        return context  # type: ignore[return-value]
+        return context
 
 
 _internal_functions: dict = {}  # of numba's, compiled with this convention
