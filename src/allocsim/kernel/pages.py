@@ -19,7 +19,6 @@ BYTE_WRITTEN = int(Event.BYTE_WRITTEN)  # a plain number: looked up in every cal
 FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
 RECENT_BITS = 12
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 16 MiB, direct-mapped by page
-ENTRIES_PER_LINE = 8  # of a page table
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
 
@@ -265,25 +264,6 @@ class Pages(Component):
             self.peak_resident_pages = self.resident_pages
 
     # ---- pages that go back to the kernel
-    def give_back(self, address, n_bytes):
-        """A system call takes the pages of a page-aligned range away."""
-        n = self.drop(address, n_bytes)
-        self.charge(Event.PAGE_RELEASED, n)
-        if n > 0:
-            page = address >> PAGE_SHIFT
-            if self.is_cold(page):
-                self.charge(Event.COLD_RELEASE, 1)
-            self.note_recent(page, 1)
-
-    def is_cold(self, page):
-        """Whether neither the page nor its neighbours, whose entries in the page table share a
-        cache line, were used lately."""
-        first = page & -ENTRIES_PER_LINE
-        recent = 0
-        for i in range(first, first + ENTRIES_PER_LINE):
-            recent += self.is_recent(i)
-        return recent == 0
-
     def drop(self, address, n_bytes):
         """Forget the pages of a page-aligned range; returns how many of them were resident."""
         page = self.offset(address) >> PAGE_SHIFT
