@@ -18,9 +18,7 @@ THREAD_COLUMNS = (
     "wait_objects_ns",
 )  # fmt: skip
 _IN_KERNEL = (
-    *SYSCALLS, Event.PAGE_RELEASED, Event.PAGE_MOVED, *MINOR_FAULTS, Event.MAJOR_FAULT,
-    Event.PAGE_SWAPPED, Event.PAGE_ZEROED, Event.SHOOTDOWN, Event.HUGE_PAGE_ZEROED,
-    Event.HUGE_PAGE_RELEASED,
+    *PARTS["syscall_ns"], *PARTS["fault_ns"], Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED
 )  # fmt: skip
 
 
