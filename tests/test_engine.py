@@ -219,6 +219,39 @@ def test_compiled_code_refuses_what_lies_beyond_its_tables(column, value):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["interpreted", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_sizes_around_what_fits_beside_an_address_are_all_counted(mode):
+    sizes = [0, 65_534, 65_535, 65_536, 1 << 30]
+    n = len(sizes)
+    trace = Trace.of(
+        op=[MALLOC] * n + [Op.REALLOC] * n + [FREE] * n,
+        object=[*range(n)] * 3,
+        size=[*sizes, *reversed([max(size, 1) for size in sizes]), *[0] * n],
+        written=0,
+    )
+    result = run(trace, mode=mode, samples=3 * n)
+    live = np.cumsum([*sizes, *np.subtract(trace.size[n : 2 * n], sizes).tolist()])
+    assert result.totals["live_peak_bytes"] == live.max()
+    assert result.totals["live_end_bytes"] == 0
+    assert result.driver.live_blocks(n) == []
+
+
+@pytest.mark.parametrize("mode", ["interpreted", pytest.param("compiled", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("address", [1 << 47, 1 << 60, -4096])
+def test_a_block_where_no_program_has_memory_is_an_error(mode, address):
+    class Elsewhere(Pages):
+        where = address
+
+        def malloc(self, size):
+            return self.where
+
+    trace = Trace.of(op=[MALLOC, FREE], object=0, size=[8, 0], written=0)
+    with pytest.raises(
+        SimulationError, match=r"op 0 \(malloc\), policy Elsewhere.*outside of memory"
+    ):
+        run(trace, Elsewhere, mode=mode)
+
+
 def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
     monkeypatch.setattr(simulation, "COMPILE_FROM_OPS", 1)
     trace = Trace.of(op=[MALLOC], object=[0], size=[10])

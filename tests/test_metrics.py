@@ -92,6 +92,19 @@ def test_every_event_belongs_to_exactly_one_part():
     assert sorted([*events, Event.WAKE_DELAY, Event.WAKING]) == list(Event)
 
 
+@pytest.mark.parametrize(
+    "event",
+    [Event.MUNMAP, Event.AREA_CUT, Event.AREA_JOINED, Event.WRITE_FAULT, Event.FAULT_RUN,
+     Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED],
+)  # fmt: skip
+def test_what_a_lone_thread_has_the_kernel_do_is_time_in_the_kernel(event):
+    counts = np.zeros(N_EVENTS, np.int64)
+    counts[[event, Event.CALL]] = 3, 4
+    ledger = {"counts": counts, "unit_ps": [2000] * N_EVENTS, "time_ns": 100}
+    table = metrics.lone_thread(ledger, 1)
+    assert (table["kernel_ns"].tolist(), table["work_ns"].tolist()) == ([6], [94])
+
+
 def test_growing_and_shrinking_the_heap_are_both_brk_calls():
     counts = np.zeros(N_EVENTS, np.int64)
     counts[Event.BRK], counts[Event.BRK_SHRINK], counts[Event.MUNMAP] = 4, 2, 1

@@ -32,7 +32,7 @@ class Driver(RunAhead):
     """
 
     SIZE_BITS = 16
-    LARGE = (1 << 16) - 1
+    LARGE = (1 << SIZE_BITS) - 1
 
     interpreted_only: ClassVar[bool] = False
     policy = Part(Policy)
@@ -157,7 +157,10 @@ class Driver(RunAhead):
     @inline
     @in_bounds
     def hold(self, slot, at, size):
-        """The object of that slot lies at `at` from now on."""
+        """The object of that slot, `size` bytes long, lies at the address `at` from now on.
+
+        SimulationError for an address that no program can have.
+        """
         if at >> (63 - self.SIZE_BITS) != 0:
             raise SimulationError("the policy gave a block outside of memory, at", at)
         if size < self.LARGE:

@@ -46,7 +46,7 @@ def _caller(root: Component, method: str, n_arguments: int) -> Callable[..., int
     block = new_block(root._record.ctypes.data, n_arguments)
     arguments = ", ".join(f"a{i}" for i in range(n_arguments))
     fill = "; ".join(f"words[{ARGUMENTS + 2 * i}] = a{i}" for i in range(n_arguments))
-    namespace = {
+    namespace: dict[str, Any] = {
         "words": block.data,
         "function": made.function,
         "address": ctypes.c_int64(block.ctypes.data),
@@ -60,4 +60,4 @@ def _caller(root: Component, method: str, n_arguments: int) -> Callable[..., int
         f"    return words[{RESULT}]\n",
         namespace,
     )
-    return namespace["call"]  # type: ignore[return-value]
+    return namespace["call"]
