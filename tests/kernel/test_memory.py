@@ -202,6 +202,24 @@ def test_bytes_are_far_in_pages_not_written_for_16_mib(kernel):
     assert kernel.counts[Event.FAR_BYTE_WRITTEN] == PAGE
 
 
+def test_pages_are_released_cold_where_the_page_table_was_not_used_lately(kernel):
+    far = kernel.mmap(32 << 20)
+    kernel.touch(far, 32 << 20)
+
+    def cold(page, n=1):
+        before = kernel.counts[Event.COLD_RELEASE]
+        kernel.munmap(far + page * PAGE, n * PAGE)
+        return kernel.counts[Event.COLD_RELEASE] - before
+
+    line = far // PAGE % 8  # entries of eight pages share a line of the page table
+    assert cold(8192 - 500) == 0  # its fault was among the latest
+    assert [cold(16 - line), cold(17 - line), cold(23 - line), cold(24 - line)] == [1, 0, 0, 1]
+    assert cold(800 - line, 100) == 1  # once for a call
+    assert cold(800 - line, 100) == 0  # nothing is left there
+    kernel.read(far + (1600 - line) * PAGE, 1)  # no fault: the kernel has nothing to do
+    assert cold(1601 - line) == 1
+
+
 def test_bytes_of_new_pages_are_near_however_many(kernel):
     kernel.touch(kernel.mmap(40 << 20), 40 << 20)
     assert kernel.counts[Event.FAR_BYTE_WRITTEN] == 0

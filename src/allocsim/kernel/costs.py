@@ -54,6 +54,7 @@ class Event(IntEnum):
     FAULT_RUN = 32  # an access that faults: what its first fault costs more than the next ones
     INTERRUPTION = 33  # a running thread is stopped by another one's shootdown
     WAKING = 34  # what of SLEEP whoever wakes the sleeper loses of its own time
+    COLD_RELEASE = 35  # a system call gives back pages whose part of the page table no cache holds
 
 
 N_EVENTS = len(Event)
@@ -63,7 +64,7 @@ PARTS = {
     "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
-        Event.PAGE_RELEASED, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
+        Event.PAGE_RELEASED, Event.COLD_RELEASE, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
         Event.SHOOTDOWN, Event.INTERRUPTION, Event.SLEEP, Event.SPIN_NS,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),

@@ -229,7 +229,7 @@ class Kernel(Memory):
         self.areas.unmap(address, address + length)
         self.mapped_bytes -= self.areas.unmapped_bytes
         if self.in_windows(address, length):
-            self.charge(Event.PAGE_RELEASED, self.drop(address, length))
+            self.give_back(address, length)
 
     def mremap(self, address, old_length, new_length, may_move=1):
         """Resize a mapping, moving its pages if needed; returns its address or a negative errno."""
@@ -300,7 +300,7 @@ class Kernel(Memory):
         elif not self.areas.covers(address, end):
             result = ENOMEM
         elif advice == DONTNEED:
-            self.charge(Event.PAGE_RELEASED, self.drop(address, end - address))
+            self.give_back(address, end - address)
         elif advice == FREE:
             self.make_lazy(address, end)
         return self.record(SYS_MADVISE, address, length, advice, 0, 0, 0, result)

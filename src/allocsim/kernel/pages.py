@@ -19,6 +19,8 @@ BYTE_WRITTEN = int(Event.BYTE_WRITTEN)  # a plain number: looked up in every cal
 FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
 RECENT_BITS = 12
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 16 MiB, direct-mapped by page
+TABLE_LINE_BYTES = 8 * PAGE_BYTES  # pages whose entries in the page table share a cache line
+TABLE_LINES = 64  # of the page table, held by a direct-mapped cache
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
 
@@ -49,6 +51,7 @@ class Pages(Component):
     state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
     counts = Array("i8", N_EVENTS)  # the ledger
     recent = Array("i4", RECENT_PAGES)  # of the pages that meet here: which the program wrote last
+    table_lines = Array("i8", TABLE_LINES)  # of the lines that meet here: which was used last
     low_base = 0
     low_span = 0
     high_base = 0
@@ -172,6 +175,7 @@ class Pages(Component):
         n = last - page
         self.charge_faults(Event.WRITE_FAULT, n)
         self.charge(Event.PAGE_ZEROED, n)
+        self.note_table(base + page * PAGE_BYTES, n * PAGE_BYTES)
         fill(self.state, page, n, WRITTEN)
         highest = (base >> PAGE_SHIFT) + last - 1
         if not self.is_recent(highest):
@@ -224,6 +228,7 @@ class Pages(Component):
         """The page (absent so far) becomes readable: the page of zeros is mapped."""
         self.area_of(address, 1)
         self.charge_faults(Event.READ_FAULT, 1)
+        self.note_table(address, 1)
         self.state[page] = ZERO
 
     def write_fault(self, page, address):
@@ -236,6 +241,7 @@ class Pages(Component):
             return
         self.charge_faults(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
         self.charge(Event.PAGE_ZEROED, 1)
+        self.note_table(address, 1)
         self.note_recent(address >> PAGE_SHIFT, 1)
         self.add_resident(1)
 
@@ -264,6 +270,25 @@ class Pages(Component):
             self.peak_resident_pages = self.resident_pages
 
     # ---- pages that go back to the kernel
+    def give_back(self, address, n_bytes):
+        """A system call takes the pages of a page-aligned range away."""
+        n = self.drop(address, n_bytes)
+        self.charge(Event.PAGE_RELEASED, n)
+        if n > 0:
+            line = address // TABLE_LINE_BYTES
+            if self.table_lines[line % TABLE_LINES] != line:
+                self.charge(Event.COLD_RELEASE, 1)
+            self.note_table(address, n_bytes)
+
+    def note_table(self, address, n_bytes):
+        """The kernel changes the page table's entries for a range of pages."""
+        line = address // TABLE_LINE_BYTES
+        last = (address + n_bytes - 1) // TABLE_LINE_BYTES
+        line = max(line, last - TABLE_LINES + 1)
+        while line <= last:
+            self.table_lines[line % TABLE_LINES] = line
+            line += 1
+
     def drop(self, address, n_bytes):
         """Forget the pages of a page-aligned range; returns how many of them were resident."""
         page = self.offset(address) >> PAGE_SHIFT

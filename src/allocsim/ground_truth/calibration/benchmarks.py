@@ -173,6 +173,9 @@ def _irregular_paths() -> list[Benchmark]:
     for largest, n in heap.MAPPED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, each with an area of its own"
         scripts[f"mapped_{largest}_{n}"] = (heap.churn(largest, n, tunables=heap.MAPPED), what)
+    largest, n = heap.RELEASED
+    what = f"free of {n} blocks up to {largest} in random order, each with an area of its own"
+    scripts[f"released_{largest}_{n}"] = (heap.released(largest, n), what)
     for largest, n in heap.GROWN_HEAPS:
         what = f"a call while a fresh heap grows to {n} blocks up to {largest} and vanishes"
         scripts[f"grown_{largest}_{n}"] = (heap.grown(largest, n, writes=False), what)

@@ -122,6 +122,8 @@ ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
 """Those whose blocks are zeroed by calloc."""
 MAPPED_CHURNS = ((512, 1000), (16_384, 4000), (512, 10_000))
 """Those in which every block gets a mapping of its own."""
+RELEASED = (512, 16_000)
+"""That in which blocks with a mapping each vanish at random, more than any cache holds."""
 GROWN_HEAPS = ((512, 4000), (4096, 2000), (65_536, 500))
 """Largest size and number of blocks of heaps that grow from nothing and vanish again."""
 _SORTING = 1 << 20
@@ -187,6 +189,16 @@ def churn(
     half = len(calls) // 2 & -2
     timed = tuple(calls[half:])
     return HeapScript(tuple(calls[:half]), timed, len(timed), tunables or {}, writes)
+
+
+def released(largest: int, n_blocks: int) -> HeapScript:
+    """free in random order, from a heap that has given some of them back. A step is a free."""
+    rng = np.random.default_rng(_SEED)
+    sizes = [int(16 * (largest / 16) ** rng.random()) for _ in range(n_blocks)]
+    taken = [(Op.MALLOC, slot, size) for slot, size in enumerate(sizes)]
+    given = list(_give(rng.permutation(n_blocks).tolist()))
+    n = n_blocks // 4
+    return HeapScript((*taken, *given[:n]), tuple(given[n : 2 * n]), n, MAPPED)
 
 
 def grown(largest: int, n_blocks: int, writes: bool) -> HeapScript:
