@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, ClassVar
 
-from allocsim.component import Part, Pool, host, in_bounds, inline, variant
+from allocsim.component import Array, Part, Pool, host, in_bounds, inline, variant
 from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
@@ -19,7 +19,8 @@ MALLOC, CALLOC, REALLOC = int(Op.MALLOC), int(Op.CALLOC), int(Op.REALLOC)
 ALIGNED_ALLOC, FREE = int(Op.ALIGNED_ALLOC), int(Op.FREE)
 TOUCH, READ, MARK = int(Op.TOUCH), int(Op.READ), int(Op.MARK)
 MMAP, MUNMAP, MREMAP, MADVISE = int(Op.MMAP), int(Op.MUNMAP), int(Op.MREMAP), int(Op.MADVISE)
-CALL = int(Event.CALL)
+CALL, IRREGULAR = int(Event.CALL), int(Event.IRREGULAR)
+NEAR_ACCESS, FAR_ACCESS = int(Event.NEAR_ACCESS), int(Event.FAR_ACCESS)
 
 
 class Driver(RunAhead):
@@ -39,6 +40,7 @@ class Driver(RunAhead):
     blocks = Pool("i8", MAX_SLOTS)
     large_sizes = Pool("i8", MAX_SLOTS)
     thread_ps = Pool("i8", MAX_THREADS)  # each thread's clock while another one runs
+    usual = Array("i8", len(Op))  # metadata accesses of the last operation of each kind
     effect_ps = 0  # start of the latest operation: a recorded trace keeps its order of effects
     n_ops = 0
     live_bytes = 0
@@ -70,6 +72,7 @@ class Driver(RunAhead):
         if is_compiled():
             looking = stop - LATER
             self.require_sound(ops, threads, objects, start, stop)
+        seen = counts[NEAR_ACCESS] + counts[FAR_ACCESS]
         i = start
         while i < stop:
             if i < looking:
@@ -98,6 +101,10 @@ class Driver(RunAhead):
                     policy.free(block >> self.SIZE_BITS)
             else:
                 at = self.other(op, slot, sizes[i], alignments[i], written[i], offsets[i], args[i])
+            accesses = counts[NEAR_ACCESS] + counts[FAR_ACCESS]
+            counts[IRREGULAR] += accesses - seen != self.usual[op]
+            self.usual[op] = accesses - seen
+            seen = accesses
             if kernel.peak_resident_pages != self.seen_peak_pages:
                 self.seen_peak_pages = kernel.peak_resident_pages
                 self.live_at_peak_resident_bytes = self.live_bytes

@@ -55,13 +55,17 @@ class Event(IntEnum):
     INTERRUPTION = 33  # a running thread is stopped by another one's shootdown
     WAKING = 34  # what of SLEEP whoever wakes the sleeper loses of its own time
     COLD_RELEASE = 35  # a system call gives back pages whose part of the page table no cache holds
+    IRREGULAR = 36  # a call with more or fewer accesses than the last of its kind: branches guessed wrong
+    WRITE = 37  # by the program: what a write to a block costs apart from its bytes
 
 
 N_EVENTS = len(Event)
 SYSCALLS = tuple(range(Event.BRK, Event.MPROTECT + 1))
 MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT, Event.HUGE_FAULT)
 PARTS = {
-    "allocator_ns": (Event.CALL, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK),
+    "allocator_ns": (
+        Event.CALL, Event.IRREGULAR, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK
+    ),
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
         Event.PAGE_RELEASED, Event.COLD_RELEASE, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
@@ -70,7 +74,7 @@ PARTS = {
     "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),
     "copying_ns": (Event.BYTE_COPIED,),
-    "program_ns": (Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),
+    "program_ns": (Event.WRITE, Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),
 }  # fmt: skip
 """CPU time by part: which events each part sums. A delay belongs to none; SLEEP includes WAKING."""
 

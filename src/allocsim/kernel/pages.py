@@ -15,7 +15,8 @@ PAGE_BYTES = 4096
 PAGE_SHIFT = 12
 WORDS_PER_PAGE = 512
 SPAN_BYTES = 320 << 30
-BYTE_WRITTEN = int(Event.BYTE_WRITTEN)  # a plain number: looked up in every call that writes
+WRITE = int(Event.WRITE)  # plain numbers: looked up in every call that writes
+BYTE_WRITTEN = int(Event.BYTE_WRITTEN)
 FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
 RECENT_BITS = 12
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 16 MiB, direct-mapped by page
@@ -100,6 +101,7 @@ class Pages(Component):
     @inline
     def touch(self, address, n_bytes):
         """The program writes n_bytes at `address`."""
+        self.counts[WRITE] += 1
         self.counts[BYTE_WRITTEN] += n_bytes
         page = address >> PAGE_SHIFT
         one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
