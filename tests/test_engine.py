@@ -52,6 +52,33 @@ def test_one_block_by_hand():
     assert totals["live_peak_bytes"] == 10_000
 
 
+class Reader(Pages):
+    """As many loads as there are bytes asked for."""
+
+    def malloc(self, size):
+        address = self.kernel.mmap(size)
+        for _ in range(size):
+            self.kernel.load(address)
+        return address
+
+    def free(self, address):
+        self.kernel.munmap(address, 4096)
+
+
+def test_calls_with_other_accesses_than_the_last_of_their_kind_are_irregular():
+    sizes = [1, 1, 2, 2, 1, 1]
+    columns = {"op": [], "object": [], "size": [], "written": 0}
+    for slot, size in enumerate(sizes):
+        for op, n_bytes in ((MALLOC, size), (TOUCH, 1), (FREE, 0)):
+            columns["op"].append(op)
+            columns["object"].append(slot)
+            columns["size"].append(n_bytes)
+    counts = run(Trace.of(**columns), Reader).driver.policy.kernel.counts
+    assert counts[Event.IRREGULAR] == 3  # the first malloc, the first of 2 bytes, back to 1
+    assert counts[Event.WRITE] == len(sizes)
+    assert counts[Event.BYTE_WRITTEN] == len(sizes)
+
+
 def test_results_say_which_costs_they_are_by_and_how_certain_they_are():
     trace = Trace.of(op=[MALLOC, FREE], object=[0, 0], size=[10_000, 0])
     plain = CostTable.load()

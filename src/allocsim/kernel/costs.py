@@ -55,7 +55,7 @@ class Event(IntEnum):
     INTERRUPTION = 33  # a running thread is stopped by another one's shootdown
     WAKING = 34  # what of SLEEP whoever wakes the sleeper loses of its own time
     COLD_RELEASE = 35  # a system call gives back pages whose part of the page table no cache holds
-    IRREGULAR = 36  # a call with more or fewer accesses than the last of its kind: branches guessed wrong
+    IRREGULAR = 36  # a call with more or fewer accesses than the last of its kind: wrong guesses
     WRITE = 37  # by the program: what a write to a block costs apart from its bytes
 
 
