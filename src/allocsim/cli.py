@@ -104,6 +104,23 @@ def trace_export(
     export_csv(file, output)
 
 
+@trace_app.command("convert")
+def trace_convert(
+    folder: Annotated[Path, typer.Argument(help="The folder that `allocsim record` kept.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The trace file to write.")],
+) -> None:
+    """Finish a recording whose trace could not be written, for want of room or permission.
+
+    `allocsim record` tells when that is so, and where the recording is. It is removed when all its
+    traces are written.
+
+    Example: `allocsim trace convert .run.parquet.x1y2z3 -o run.parquet`
+    """
+    from allocsim.trace.recorder_traces import convert
+
+    print(convert(folder, output).summary(), file=sys.stderr)
+
+
 Workload = Annotated[
     str, typer.Argument(help="A trace (Parquet), a workload (TOML), or a shipped one's name.")
 ]
@@ -220,7 +237,8 @@ def record_program(
     """Run a program and record its memory calls; its children get traces of their own.
 
     The program's output and exit code are its own (128 + n if signal n ended it). A summary goes
-    to standard error. The first use builds a small library with the system's C compiler.
+    to standard error. The first use builds a small library with the system's C compiler. If the
+    disk is full, the recording is kept, and `allocsim trace convert` finishes it later.
 
     Example: `allocsim record -o sort.parquet -- sort -n numbers.txt`
     """
@@ -543,11 +561,11 @@ def validate_command(
                 print(path, file=sys.stderr)
 
 
-def _is_interruption(error: BaseException | None) -> bool:
-    """Whether Ctrl-C led to this exit; typer makes a plain exit with 130 of it."""
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that led to this exit, if one did; typer makes a plain exit with 130 of it."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return error
 
 
 def main() -> None:
@@ -561,8 +579,8 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except SystemExit as error:
-        if _is_interruption(error):
-            print("interrupted", file=sys.stderr)
+        if (interruption := _interruption(error)) is not None:
+            print("interrupted", *interruption.args, sep="; ", file=sys.stderr)
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -108,7 +108,5 @@ def test_a_read_only_folder_is_told_in_one_line(allocsim, path, tmp_path, monkey
     monkeypatch.setattr(Path, "open", opened)
     monkeypatch.setattr(Path, "unlink", refuse)
     code, _, message = allocsim(command, tmp_path / source, "-o", tmp_path / "new")
-    assert code == 1
-    assert message == (
-        f"error: {tmp_path / 'new'}: cannot write: Read-only file system; nothing is kept\n"
-    )
+    assert code == 2
+    assert message == f"error: {tmp_path / 'new'}: cannot write: Read-only file system\n"

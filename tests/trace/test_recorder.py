@@ -1,5 +1,7 @@
 """The recorder, on small C programs that do one awkward thing each (tests/trace/programs)."""
 
+import errno
+import os
 import shlex
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from allocsim.cli import main
 from allocsim.errors import InputError
 from allocsim.trace import Op, Trace, open_trace
 from allocsim.trace.recorder import Recording, record
@@ -225,6 +228,85 @@ def test_a_full_disk_stops_the_recording_and_not_the_program(built: Build, outpu
     assert not recording.traces[0].is_complete
     assert "INCOMPLETE" in recording.summary()
     assert 1000 < of_size(trace, 40) < 10_000
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No trace can be written until it is undone."""
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("allocsim.trace.writer._open_parquet", refuse)
+    return monkeypatch
+
+
+def allocsim(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | None:
+    """Run a command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["allocsim", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_a_recording_that_finds_no_room_for_its_trace_is_finished_later(
+    built: Build,
+    output: Path,
+    full_disk: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    program = [built("runs_others"), built("churn")]
+    assert allocsim(full_disk, "record", "-o", output, "--", *program) == 2
+    told = capfd.readouterr().err
+    (kept,) = output.parent.iterdir()
+    finish = ["trace", "convert", str(kept), "-o", str(output)]
+    assert told == (
+        f"error: {output}: cannot write: No space left on device; the recording is kept; "
+        f"once that is mended, or with another -o: {shlex.join(['allocsim', *finish])}\n"
+    )
+    assert allocsim(full_disk, *finish) == 2  # still full: nothing is lost
+    assert capfd.readouterr().err == told
+    full_disk.undo()
+    assert allocsim(full_disk, *finish) == 0
+    assert capfd.readouterr().err.startswith(f"{output}: churn, ")
+    names = sorted(path.name for path in output.parent.iterdir())
+    assert len(names) == 4 and "t.parquet" in names and "t.1-runs_others.parquet" in names
+    assert of_size(open_trace(output).read(), 40) == 1
+    assert open_trace(output).provenance.extras["peak_rss_bytes"] > 500_000
+
+
+def test_a_recording_interrupted_after_the_program_is_finished_later(
+    built: Build,
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("allocsim.trace.writer._open_parquet", interrupt)
+    assert allocsim(monkeypatch, "record", "-o", output, "--", built("churn"), 7) == 130
+    told = capfd.readouterr().err
+    assert told.startswith("interrupted; the recording is kept; ") and told.count("\n") == 1
+    monkeypatch.undo()
+    assert allocsim(monkeypatch, *shlex.split(told.partition("allocsim ")[2])) == 0
+    assert of_size(open_trace(output).read(), 40) == 7
+
+
+def test_only_a_folder_that_was_kept_is_converted(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "ending.json").write_text('{"text": "mine"}')
+    assert allocsim(monkeypatch, "trace", "convert", mine, "-o", output) == 2
+    assert capfd.readouterr().err == (
+        f"error: {mine}: not a folder that `allocsim record` kept; it says which one it keeps\n"
+    )
+    (mine / "ending.json").write_text(" " * 100)
+    assert allocsim(monkeypatch, "trace", "convert", mine, "-o", output) == 2
+    assert "the recording has no end: allocsim was killed" in capfd.readouterr().err
+    assert mine.is_dir()
 
 
 def test_nothing_stays_behind(built: Build, output: Path) -> None:
