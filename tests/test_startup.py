@@ -83,3 +83,13 @@ def test_warm_tells_what_does_not_compile(tmp_path, monkeypatch, capsys):
     policy.write_text(BAD)
     assert warm_command([str(policy)]) == 1
     assert "Bad cannot be compiled: Bad.malloc (bad.py:6)" in capsys.readouterr().out
+
+
+def test_a_cache_that_takes_no_files_is_told_before_anything_is_compiled(tmp_path, monkeypatch):
+    from allocsim.errors import OutputError
+    from allocsim.warm import warm_command
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OutputError, match="file is no folder"):
+        warm_command(["first_fit"])

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, OutputError
+from allocsim.outputs import cannot_write
 
 COMPILERS = ("cc", "gcc", "clang")
 BASE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
@@ -98,8 +99,8 @@ def _compile(compiler: tuple[str, ...], options: Sequence[str], target: Path) ->
             _run_compiler([*compiler, "-o", str(made), *options])
             made.replace(target)
     except OSError as error:
-        raise InputError(
-            f"cannot write the cache folder {target.parent}: {error.strerror}; "
+        raise OutputError(
+            f"{cannot_write(target.parent, error)}; "
             "set ALLOCSIM_CACHE to a folder that can be written"
         ) from error
 

@@ -9,6 +9,7 @@ import typer
 
 from allocsim import __version__
 from allocsim.errors import AllocsimError, InputError
+from allocsim.outputs import check_folder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -488,6 +489,8 @@ def measure_command(
         rounds=rounds,
         seed=seed,
     )
+    if output is not None:
+        check_folder(output)
     columns = measure_command(request, json_output)
     if output is not None:
         from allocsim.figures.measurement import draw_measurement_files
@@ -552,6 +555,8 @@ def validate_command(
         rounds=rounds,
         seed=seed,
     )
+    if output is not None:
+        check_folder(output)
     found = validate_command(request, json_output)
     if output is not None:
         from allocsim.figures.validation import draw_validation_files
@@ -566,6 +571,15 @@ def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _place(error: OSError) -> str:
+    """What the error is about: files that users name are told of elsewhere, as InputErrors."""
+    from tempfile import gettempdir
+
+    if error.filename:
+        return str(error.filename)
+    return f"standard output, or temporary files in {gettempdir()}"
 
 
 def main() -> None:
@@ -583,8 +597,7 @@ def main() -> None:
             print("interrupted", *interruption.args, sep="; ", file=sys.stderr)
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {_place(error)}: {error.strerror or error}", file=sys.stderr)
         # What is still buffered for a full disk would be complained of once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(2)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,20 +10,29 @@ from allocsim.errors import OutputError
 
 def cannot_write(path: str | Path, error: OSError) -> OutputError:
     """What to tell of an output that the system refuses."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return OutputError(f"{path}: cannot write: {reason}")
+    return OutputError(f"{path}: cannot write: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """What the system complains of, without the name that it has for the file."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error)
 
 
 def check_folder(folder: Path) -> None:
     """Raise OutputError unless files can be written to `folder`, which may be still to be made."""
     try:
-        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        nearest = next(place for place in (folder, *folder.parents) if place.exists())
     except OSError as error:
         raise cannot_write(folder, error) from None
     if not nearest.is_dir():
         raise OutputError(f"{folder}: cannot write: {nearest} is no folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot write: the folder {nearest} takes no new files")
+    _check_permission(folder, nearest)
+
+
+def _check_permission(output: Path, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{output}: cannot write: the folder {folder} takes no new files")
 
 
 class AtomicFile:
@@ -36,7 +44,7 @@ class AtomicFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._check()
-        self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
+        self.temporary = self.path.with_name(f".{self.path.name}.{os.urandom(4).hex()}.tmp")
 
     def _check(self) -> None:
         folder = self.path.parent
@@ -47,7 +55,7 @@ class AtomicFile:
                 raise OutputError(f"{self.path}: there is no folder {folder}; create it first")
         except OSError as error:
             raise cannot_write(self.path, error) from None
-        check_folder(folder)
+        _check_permission(self.path, folder)
 
     def write_text(self, text: str) -> None:
         """Write the whole file."""

@@ -4,8 +4,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from allocsim.cbuild import cache_dir
 from allocsim.driver import driver_for
 from allocsim.engine import drive_signature
+from allocsim.outputs import check_folder
 from allocsim.policy import load_policy, policy_names
 
 ENTRIES = ("drive", "walk")
@@ -52,7 +54,11 @@ def warm_all(policies: Iterable[str] = ()) -> Iterator[Warmed]:
 
 
 def warm_command(policies: Iterable[str]) -> int:
-    """Warm policies and print a line for each; 1 if one of them cannot be compiled, else 0."""
+    """Warm policies and print a line for each; 1 if one of them cannot be compiled, else 0.
+
+    OutputError when the cache takes no files.
+    """
+    check_folder(cache_dir())
     status = 0
     for warmed in warm_all(policies):
         print(warmed, flush=True)

@@ -23,10 +23,10 @@ def calibrate_command(output: Path, quick: bool, seed: int) -> None:
     errors = Console(stderr=True, highlight=False)
     about = machine()
     found = _with_bar(errors, QUICK if quick else THOROUGH, seed)
-    file.write_text(cost_file(found, about, CostTable.load()))
     Console(highlight=False).print(_table(found))
     for line in remarks(found):
         errors.print(line, markup=False, soft_wrap=True)
+    file.write_text(cost_file(found, about, CostTable.load()))
     errors.print(f"wrote {output}", markup=False, soft_wrap=True)
 
 

@@ -22,6 +22,7 @@ from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking
 from allocsim.ground_truth.validation.table import TIMES, table_of
 from allocsim.ground_truth.validation.validate import Setting, Validation, validate
 from allocsim.kernel import CostTable
+from allocsim.outputs import AtomicFile
 from allocsim.policy import Policy, load_policy, policy_names
 from allocsim.workload import load_workload
 
@@ -127,8 +128,7 @@ def write_costs(found: Validation, folder: Path) -> Path | None:
     if found.calibration is None:
         return None
     path = folder / "costs.toml"
-    text = cost_file(found.calibration, machine(), CostTable.load())
-    path.write_text(text, encoding="utf-8")
+    AtomicFile(path).write_text(cost_file(found.calibration, machine(), CostTable.load()))
     return path
 
 
