@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from allocsim.cbuild import cache_dir
+from allocsim.cache import cache_dir
 from allocsim.driver import driver_for
 from allocsim.engine import drive_signature
 from allocsim.outputs import check_folder

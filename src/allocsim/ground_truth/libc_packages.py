@@ -12,7 +12,6 @@ import io
 import os
 import re
 import tarfile
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocsim.cbuild import cache_dir
+from allocsim.cache import cache_dir, scratch_folder
 from allocsim.errors import AllocsimError, InputError
 from allocsim.outputs import cannot_write, check_folder
 
@@ -127,9 +126,8 @@ def fetch_command(versions: Iterable[str], mirror: str | None) -> None:
 
 def _unpack_to(folder: Path, content: bytes) -> None:
     """Make the folder of a package's libraries, whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        made = Path(temporary) / "libraries"
+    with scratch_folder(folder.parent) as scratch:
+        made = scratch / "libraries"
         made.mkdir()
         _unpack_libraries(content, made)
         _rename_to(made, folder)
