@@ -5,7 +5,7 @@ import pytest
 
 from allocsim import metrics
 from allocsim.driver import driver_for
-from allocsim.engine import drive_columns, simulate, simulation
+from allocsim.engine import compiling, drive_columns, simulate
 from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel import CostTable, Event
 from allocsim.policy import Kind, Policy, load_policy
@@ -253,7 +253,7 @@ def test_a_block_where_no_program_has_memory_is_an_error(mode, address):
 
 
 def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
-    monkeypatch.setattr(simulation, "COMPILE_FROM_OPS", 1)
+    monkeypatch.setattr(compiling, "COMPILE_FROM_OPS", 1)
     trace = Trace.of(op=[MALLOC], object=[0], size=[10])
     with pytest.warns(RuntimeWarning, match=r"Clumsy.free \(test_engine.py:\d+\)") as warned:
         for _ in range(2):

@@ -379,6 +379,10 @@ def warm_command(
             help="Names, or my_policy.py; all named ones by default.", metavar="[POLICY…]"
         ),
     ] = None,
+    threads: Annotated[
+        bool,
+        typer.Option("--threads", help="Also for workloads of several threads; twice the time."),
+    ] = False,
 ) -> None:
     """Compile policies ahead of time: later runs start compiled, however short they are.
 
@@ -388,7 +392,7 @@ def warm_command(
     """
     from allocsim.warm import warm_command
 
-    raise typer.Exit(warm_command(policies or ()))
+    raise typer.Exit(warm_command(policies or (), threads))
 
 
 @app.command("fetch-glibc")
