@@ -193,13 +193,13 @@ def test_unit_costs_are_measured_between_the_timings_where_none_are_given(tmp_pa
     assert found.calibration is not None and found.calibration.rounds >= 1
     assert MEASURED_BETWEEN in found.costs.origin()
     assert found.costs.has_intervals
-    path = command.write_costs(found, tmp_path)
+    (path,) = command.write_costs(found, tmp_path)
     assert path is not None
     assert CostTable.load(path).content_hash() == found.costs.content_hash()
 
 
 def test_costs_that_were_given_are_not_written(found: Validation, tmp_path):
-    assert command.write_costs(found, tmp_path) is None
+    assert command.write_costs(found, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -123,13 +123,13 @@ def _version(allocator: Allocator, policy: type[Policy]) -> dict[str, int | floa
         ) from None
 
 
-def write_costs(found: Validation, folder: Path) -> Path | None:
-    """Write the unit costs that were measured in between as costs.toml; None if they were given."""
+def write_costs(found: Validation, folder: Path) -> list[Path]:
+    """Write the unit costs that were measured in between as costs.toml; none if they were given."""
     if found.calibration is None:
-        return None
+        return []
     path = folder / "costs.toml"
     AtomicFile(path).write_text(cost_file(found.calibration, machine(), CostTable.load()))
-    return path
+    return [path]
 
 
 def as_plain(found: Validation) -> dict[str, Any]:
