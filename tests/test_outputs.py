@@ -1,12 +1,10 @@
 """Outputs that cannot be written: every command tells so alike, and before it does its work."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from allocsim.cli import main
 from allocsim.errors import OutputError
 from allocsim.outputs import AtomicFile, check_folder
 from allocsim.trace.text import import_csv
@@ -29,20 +27,16 @@ WRITING_A_FOLDER = {
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch, capfd):
+def told(tmp_path, monkeypatch, allocsim_here):
     """Runs a command that must be refused, in a folder with a trace; gives the message."""
     (tmp_path / "ops.csv").write_text(TRACE)
     monkeypatch.chdir(tmp_path)
 
     def run(arguments, output):
-        given = [str(output) if each == "OUTPUT" else each for each in arguments]
-        monkeypatch.setattr(sys, "argv", ["allocsim", *given])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capfd.readouterr()
-        assert (ended.value.code, shown.out) == (2, ""), shown
-        assert shown.err.startswith("error: ") and shown.err.count("\n") == 1, shown.err
-        return shown.err.removeprefix("error: ").rstrip()
+        code, out, errors = allocsim_here(*(output if a == "OUTPUT" else a for a in arguments))
+        assert (code, out) == (2, ""), errors
+        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        return errors.removeprefix("error: ").rstrip()
 
     import_csv("ops.csv", Path("ops.parquet"))
     return run
