@@ -49,6 +49,7 @@ validate: $(STAMP)  ## simulated and measured costs of all shipped workloads, ha
 paper: $(STAMP)  ## paper/build/paper.pdf from stored results
 	$(BIN)/allocsim run experiments/threshold.toml --jobs $(JOBS)
 	$(BIN)/allocsim figures results/threshold
+	mkdir -p paper/build
 	$(BIN)/allocsim claims --json paper/build/claims.json
 	$(BIN)/python paper/build.py
 

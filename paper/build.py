@@ -23,6 +23,7 @@ from allocsim.experiment.results import Results, read_results
 from allocsim.experiment.summary import Setting, best_settings, describe, settings_of
 from allocsim.experiment.table import show_parameters, show_value
 from allocsim.experiment.units import show_bytes, show_ns
+from allocsim.outputs import cannot_write, check_folder
 from allocsim.trace import open_trace
 
 PAPER = Path(__file__).parent
@@ -36,19 +37,23 @@ MEASURED = (
 
 
 def main() -> int:
-    """Builds the paper; 1 and a message when something is missing."""
+    """Builds the paper; a message, and 2 when something is missing or cannot be written, else 1."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results/threshold"))
     parser.add_argument("--claims", type=Path, default=PAPER / "build" / "claims.json")
     parser.add_argument("--output", type=Path, default=PAPER / "build")
     given = parser.parse_args()
     try:
+        check_folder(given.output)
         pdf = build(given.results, given.claims, given.output)
         check_statements(given.output)
         print(pdf)
     except (AllocsimError, typst.TypstError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, InputError) else 1
+    except OSError as error:
+        print(f"error: {cannot_write(given.output, error)}", file=sys.stderr)
+        return 2
     return 0
 
 

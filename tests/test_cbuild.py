@@ -1,11 +1,14 @@
 """The cache of C helpers: built once, rebuilt when anything changes, clear errors."""
 
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from allocsim import cbuild
+from allocsim.cache import cache_dir
 from allocsim.errors import InputError
 
 SAYS_HELLO = '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n'
@@ -99,7 +102,7 @@ def test_a_failed_build_shows_the_compiler_s_words_and_leaves_nothing(source: Pa
     source.write_text("int main(void) { return undeclared; }\n")
     with pytest.raises(InputError, match="undeclared"):
         cbuild.build(source)
-    assert list((cbuild.cache_dir() / "built").iterdir()) == []
+    assert list((cache_dir() / "built").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_an_input_error(
@@ -109,3 +112,15 @@ def test_a_cache_that_cannot_be_written_is_an_input_error(
     monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(InputError, match="set ALLOCSIM_CACHE"):
         cbuild.build(source)
+
+
+def test_what_killed_processes_left_in_the_cache_goes_after_a_day(source: Path) -> None:
+    built = cache_dir() / "built"
+    hours = {"tmpold": 25, "tmpyoung": 23, "kept": 1000}
+    for name, age in hours.items():
+        (built / name).mkdir(parents=True)
+        (built / name / "half.o").touch()
+        then = time.time() - age * 3600
+        os.utime(built / name, (then, then))
+    program = cbuild.build(source)
+    assert {path.name for path in built.iterdir()} == {"tmpyoung", "kept", program.name}

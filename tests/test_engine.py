@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from allocsim import metrics
+from allocsim.component.entry import NotCompilable
 from allocsim.driver import driver_for
-from allocsim.engine import drive_columns, simulate, simulation
+from allocsim.engine import compiling, drive_columns, simulate
 from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel import CostTable, Event
 from allocsim.policy import Kind, Policy, load_policy
@@ -279,8 +280,24 @@ def test_a_block_where_no_program_has_memory_is_an_error(mode, address):
         run(trace, Elsewhere, mode=mode)
 
 
+def test_code_that_is_refused_runs_interpreted_with_one_warning(monkeypatch):
+    def refuse(*_):
+        raise NotCompilable("Clumsy cannot be compiled: for a reason of its own")
+
+    monkeypatch.setattr("allocsim.component.entry.entry", refuse)
+    monkeypatch.setattr(compiling, "COMPILE_FROM_OPS", 1)
+    trace = Trace.of(op=[MALLOC], object=[0], size=[10])
+    with pytest.warns(RuntimeWarning, match="for a reason of its own") as warned:
+        for _ in range(2):
+            assert run(trace, Clumsy, mode="auto").totals["mmap_calls"] == 1
+    assert len(warned) == 1
+    with pytest.raises(AllocsimError, match="cannot be compiled"):
+        run(trace, Clumsy, mode="compiled")
+
+
+@pytest.mark.slow
 def test_what_cannot_be_compiled_runs_interpreted_with_one_warning(monkeypatch):
-    monkeypatch.setattr(simulation, "COMPILE_FROM_OPS", 1)
+    monkeypatch.setattr(compiling, "COMPILE_FROM_OPS", 1)
     trace = Trace.of(op=[MALLOC], object=[0], size=[10])
     with pytest.warns(RuntimeWarning, match=r"Clumsy.free \(test_engine.py:\d+\)") as warned:
         for _ in range(2):

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, OutputError
 from allocsim.experiment import perform
 from allocsim.experiment.command import run_command
 from allocsim.figures.command import draw_figures
@@ -139,6 +139,13 @@ def test_the_same_results_give_the_same_bytes(folder, drawn, tmp_path):
     again = draw_figures(folder, tmp_path)
     for one, other in zip(drawn, again, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_a_file_where_the_figures_should_go_is_told_before_they_are_drawn(folder, monkeypatch):
+    monkeypatch.setattr("allocsim.figures.command.house_style", lambda: pytest.fail("drawn"))
+    file = next(path for path in folder.iterdir() if path.is_file())
+    with pytest.raises(OutputError, match=f"{file.name} is no folder"):
+        draw_figures(folder, file)
 
 
 def visible(figure):

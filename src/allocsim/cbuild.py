@@ -10,26 +10,16 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from allocsim.errors import InputError
+from allocsim.cache import cache_dir, scratch_folder
+from allocsim.errors import InputError, OutputError
+from allocsim.outputs import cannot_write
 
 COMPILERS = ("cc", "gcc", "clang")
 BASE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
-
-
-def cache_dir() -> Path:
-    """The folder of everything that can be rebuilt: $ALLOCSIM_CACHE, else ~/.cache/allocsim.
-
-    $XDG_CACHE_HOME is honoured. The folder is not created here.
-    """
-    if own := os.environ.get("ALLOCSIM_CACHE"):
-        return Path(own).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "allocsim"
 
 
 def build(
@@ -92,14 +82,13 @@ def _target(source: Path, shared: bool, key: str) -> Path:
 def _compile(compiler: tuple[str, ...], options: Sequence[str], target: Path) -> None:
     """Compile to a temporary name, then rename: a reader sees a whole file or none."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            made = Path(folder) / target.name
+        with scratch_folder(target.parent) as folder:
+            made = folder / target.name
             _run_compiler([*compiler, "-o", str(made), *options])
             made.replace(target)
     except OSError as error:
-        raise InputError(
-            f"cannot write the cache folder {target.parent}: {error.strerror}; "
+        raise OutputError(
+            f"{cannot_write(target.parent, error)}; "
             "set ALLOCSIM_CACHE to a folder that can be written"
         ) from error
 

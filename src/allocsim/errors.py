@@ -2,6 +2,7 @@
 
 AllocsimError
 ├── InputError       a file, option or specification that the user gave is wrong (exit code 2)
+│   └── OutputError  a file or folder that the user named cannot be written
 └── SimulationError  the simulated program or policy did what a real one would die of
 """
 
@@ -14,6 +15,10 @@ class AllocsimError(Exception):
 
 class InputError(AllocsimError):
     """Wrong input: the message names file, line or row, what is wrong and what would be right."""
+
+
+class OutputError(InputError):
+    """An output that cannot be written: the message names the file or folder and the reason."""
 
 
 class SimulationError(AllocsimError):

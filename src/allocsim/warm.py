@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from allocsim.driver import driver_for
-from allocsim.engine import drive_signature
+from allocsim.cache import cache_dir
+from allocsim.driver import Driver, driver_for
+from allocsim.engine import compile_all, driver_on_machine, is_warm
+from allocsim.outputs import check_folder
 from allocsim.policy import load_policy, policy_names
-
-ENTRIES = ("drive", "walk")
-"""The methods of the driver that a run calls compiled."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +28,45 @@ class Warmed:
         return f"{self.policy}: compiled in {self.seconds:.1f} s"
 
 
-def warm(policy: str) -> Warmed:
-    """Compile what runs of the policy of that name or file need, unless the cache has it."""
-    from allocsim.component.entry import NotCompilable, entry, is_cached
+def warm(policy: str, threads: bool = False) -> Warmed:
+    """Compile what runs of the policy of that name or file need, unless the cache has it.
 
-    driver = type(driver_for(load_policy(policy)))
-    if all(is_cached(driver, method) for method in ENTRIES):
+    threads: also what those of several threads need that meet in simulated time.
+    """
+    from allocsim.component.entry import NotCompilable
+
+    kinds = (False, True) if threads else (False,)
+    drivers = {meeting: _driver(policy, meeting) for meeting in kinds}
+    if all(is_warm(driver, meeting) for meeting, driver in drivers.items()):
         return Warmed(policy, was_cached=True)
     started = time.process_time()
     try:
-        for method in ENTRIES:
-            entry(driver, method, drive_signature() if method == "drive" else ())
+        for meeting, driver in drivers.items():
+            compile_all(driver, meeting)
     except NotCompilable as error:
         return Warmed(policy, refused=str(error))
     return Warmed(policy, time.process_time() - started)
 
 
-def warm_all(policies: Iterable[str] = ()) -> Iterator[Warmed]:
+def _driver(policy: str, meeting: bool) -> Driver:
+    """What drives the policy on the standard machine."""
+    return driver_on_machine(load_policy(policy), {}, None, None, {}, driver_for, meeting)
+
+
+def warm_all(policies: Iterable[str] = (), threads: bool = False) -> Iterator[Warmed]:
     """Warm the named policies one after the other; all that are known by name when none is."""
     for policy in list(policies) or policy_names():
-        yield warm(policy)
+        yield warm(policy, threads)
 
 
-def warm_command(policies: Iterable[str]) -> int:
-    """Warm policies and print a line for each; 1 if one of them cannot be compiled, else 0."""
+def warm_command(policies: Iterable[str], threads: bool) -> int:
+    """Warm policies and print a line for each; 1 if one of them cannot be compiled, else 0.
+
+    OutputError when the cache takes no files.
+    """
+    check_folder(cache_dir())
     status = 0
-    for warmed in warm_all(policies):
+    for warmed in warm_all(policies, threads):
         print(warmed, flush=True)
         status |= bool(warmed.refused)
     return status

@@ -42,7 +42,8 @@ def test_equal_is_said_and_exits_with_0(tmp_path, options):
     assert done.stdout.startswith("equal: 2000 ops, ")
 
 
-def test_a_wrong_setting_is_refused(tmp_path):
-    done = verify(tmp_path, "--set", "mmap_treshold=1")
-    assert done.returncode == 2
-    assert "did you mean 'mmap_threshold'" in done.stderr
+def test_a_wrong_setting_is_refused(tmp_path, allocsim_here):
+    (tmp_path / "w.toml").write_text(WORKLOAD)
+    code, _, errors = allocsim_here("verify", tmp_path / "w.toml", "--set", "mmap_treshold=1")
+    assert code == 2
+    assert "did you mean 'mmap_threshold'" in errors

@@ -157,8 +157,13 @@ def test_events_are_read_from_text():
         parse_events("mummap")
 
 
-def test_every_event_that_can_be_measured_is_in_some_benchmark():
-    benchmarks = all_benchmarks(True)
+@pytest.fixture(scope="module")
+def benchmarks() -> list[Benchmark]:
+    """All that there are, whatever this machine knows."""
+    return all_benchmarks(True)
+
+
+def test_every_event_that_can_be_measured_is_in_some_benchmark(benchmarks):
     counted = set().union(*(parse_events(b.events) for b in benchmarks if b.events != FROM_MODEL))
     counted |= {"call", "near_access", "far_access"}  # by the model
     counted |= {"byte_written", "far_byte_written"}
@@ -168,8 +173,7 @@ def test_every_event_that_can_be_measured_is_in_some_benchmark():
     assert unknown == {"major_fault", "page_swapped", "spin_ns"}
 
 
-def test_names_are_unique_and_every_body_is_in_the_program():
-    benchmarks = all_benchmarks(True)
+def test_names_are_unique_and_every_body_is_in_the_program(benchmarks):
     assert len({b.name for b in benchmarks}) == len(benchmarks)
     source = SOURCE.read_text()
     bodies = {b.body for b in benchmarks if b.script is None}
@@ -273,6 +277,7 @@ def test_each_round_has_every_benchmark_in_an_order_of_its_own():
 def test_memory_is_touched_before_the_first_round(monkeypatch):
     bench = FakeBench()
     calibrator = import_module("allocsim.ground_truth.calibration.calibrator")
+    monkeypatch.setattr(calibrator, "all_benchmarks", lambda _: TASKS)
     monkeypatch.setattr(calibrator, "bench_for", lambda _: nullcontext(bench))
     monkeypatch.setattr(calibrator, "_works", lambda *_: True)
     with calibrator.calibrator(EFFORT, 1) as calibrating:

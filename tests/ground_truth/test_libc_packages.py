@@ -2,10 +2,7 @@
 
 import hashlib
 import io
-import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +10,6 @@ from allocsim.errors import AllocsimError, InputError
 from allocsim.ground_truth import libc_packages
 from allocsim.ground_truth.libc_packages import MIRROR_VARIABLE, Package, fetch, libc_for
 
-ALLOCSIM = Path(sys.executable).with_name("allocsim")
 FILES = {
     "./usr/lib/x86_64-linux-gnu/libc.so.6": b"the library",
     "./usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2": b"the loader",
@@ -95,19 +91,17 @@ def test_the_machines_own_library_needs_no_package(monkeypatch, mirror):
     assert libc_for("9.9") is None
 
 
-def test_verify_tells_how_to_fetch_what_is_missing(tmp_path, monkeypatch):
+def test_verify_tells_how_to_fetch_what_is_missing(tmp_path, monkeypatch, allocsim_here):
     monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path))
-    command = [ALLOCSIM, "verify", "buffers", "--set", "version=2.41"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    code, _, errors = allocsim_here("verify", "buffers", "--set", "version=2.41")
     if libc_packages.machine_version() == "2.41":
         pytest.skip("the machine has this version")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "`allocsim fetch-glibc 2.41`" in done.stderr
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert "`allocsim fetch-glibc 2.41`" in errors
 
 
-def test_a_version_that_is_not_modelled_is_refused():
-    command = [ALLOCSIM, "simulate", "buffers", "--set", "version=2.4"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "2.36, 2.41, 2.43" in done.stderr
+def test_a_version_that_is_not_modelled_is_refused(allocsim_here):
+    code, _, errors = allocsim_here("simulate", "buffers", "--set", "version=2.4")
+    assert code == 2
+    assert "2.36, 2.41, 2.43" in errors

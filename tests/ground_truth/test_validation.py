@@ -4,7 +4,9 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +18,17 @@ from allocsim.experiment.settings import Settings
 from allocsim.figures.validation import PANELS, draw_validation
 from allocsim.glibc import Glibc, MmapOnly
 from allocsim.ground_truth import replay
-from allocsim.ground_truth.calibration import QUICK
+from allocsim.ground_truth.calibration import QUICK, Calibration
+from allocsim.ground_truth.calibration.fit import Estimate
 from allocsim.ground_truth.calibration.machine import huge_pages_setting
+from allocsim.ground_truth.calibration.noise import noise
 from allocsim.ground_truth.measurement import Allocator, Band, find_allocator, prediction
 from allocsim.ground_truth.validation import Setting, Validation, command, validate
 from allocsim.ground_truth.validation.comparison import Pair, group_of
 from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking_of
 from allocsim.ground_truth.validation.table import table_of
 from allocsim.ground_truth.validation.validate import MEASURED_BETWEEN
-from allocsim.kernel import CostTable
+from allocsim.kernel import CostTable, Event
 from allocsim.trace import Op, Trace, write_trace
 
 ALLOCSIM = Path(sys.executable).with_name("allocsim")
@@ -184,6 +188,38 @@ def test_a_wrong_policy_is_seen():
     assert case.memory_gap_bytes() > 0
 
 
+class Slices:
+    """A calibrator that measures nothing, and finds that brk takes 7 ns."""
+
+    n_tasks = 3
+
+    def __init__(self) -> None:
+        self.rounds, self.made = self, 0
+
+    def advance(self) -> None:
+        self.made += 1
+
+    def calibration(self) -> Calibration:
+        costs = {"brk": Estimate(7.0, 6.0, 8.0)}
+        quiet = noise({"brk": np.ones(4)})
+        return Calibration(costs, {}, [1], {}, quiet, [], rounds=1, seconds=1.0)
+
+
+def test_unit_costs_found_between_the_timings_price_the_simulation(monkeypatch):
+    slices = Slices()
+    module = import_module("allocsim.ground_truth.validation.validate")
+    monkeypatch.setattr(module, "calibrator", lambda *_: nullcontext(slices))
+    found = validate(
+        {"one": small_trace()}, [PINNED], find_allocator("glibc"), MmapOnly, None, rounds=2
+    )
+    assert slices.made >= 2 * module.LEAST_SLICES  # before each timing
+    assert found.calibration == slices.calibration()
+    assert MEASURED_BETWEEN in found.costs.origin()
+    brk = [costs[Event.BRK] for costs in (found.costs.low_ns, found.costs.unit_ns)]
+    assert brk == [6.0, 7.0]
+
+
+@pytest.mark.slow
 def test_unit_costs_are_measured_between_the_timings_where_none_are_given(tmp_path):
     glibc = find_allocator("glibc")
     settings = [Setting("", {"mmap_threshold": 8192}, {"mmap_threshold": 8192})]
@@ -193,13 +229,12 @@ def test_unit_costs_are_measured_between_the_timings_where_none_are_given(tmp_pa
     assert found.calibration is not None and found.calibration.rounds >= 1
     assert MEASURED_BETWEEN in found.costs.origin()
     assert found.costs.has_intervals
-    path = command.write_costs(found, tmp_path)
-    assert path is not None
+    (path,) = command.write_costs(found, tmp_path)
     assert CostTable.load(path).content_hash() == found.costs.content_hash()
 
 
 def test_costs_that_were_given_are_not_written(found: Validation, tmp_path):
-    assert command.write_costs(found, tmp_path) is None
+    assert command.write_costs(found, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 

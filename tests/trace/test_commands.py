@@ -2,26 +2,17 @@
 
 import errno
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from allocsim.cli import main
 from allocsim.trace import Provenance, Trace, open_trace, write_trace
 
 
 @pytest.fixture
-def allocsim(monkeypatch, capsys):
+def allocsim(allocsim_here):
     """Runs a trace command in this process; gives its exit code and what it prints."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["allocsim", "trace", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return run
+    return lambda *arguments: allocsim_here("trace", *arguments)
 
 
 @pytest.fixture
@@ -108,7 +99,5 @@ def test_a_read_only_folder_is_told_in_one_line(allocsim, path, tmp_path, monkey
     monkeypatch.setattr(Path, "open", opened)
     monkeypatch.setattr(Path, "unlink", refuse)
     code, _, message = allocsim(command, tmp_path / source, "-o", tmp_path / "new")
-    assert code == 1
-    assert message == (
-        f"error: {tmp_path / 'new'}: cannot write: Read-only file system; nothing is kept\n"
-    )
+    assert code == 2
+    assert message == f"error: {tmp_path / 'new'}: cannot write: Read-only file system\n"

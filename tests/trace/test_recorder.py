@@ -1,9 +1,10 @@
 """The recorder, on small C programs that do one awkward thing each (tests/trace/programs)."""
 
+import errno
+import os
 import shlex
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from allocsim.trace.recorder import Recording, record
 PROGRAMS = Path(__file__).parent / "programs"
 
 Build = Callable[..., Path]
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -227,18 +229,84 @@ def test_a_full_disk_stops_the_recording_and_not_the_program(built: Build, outpu
     assert 1000 < of_size(trace, 40) < 10_000
 
 
+@pytest.fixture
+def full_disk() -> Iterator[pytest.MonkeyPatch]:
+    """No trace can be written until it is undone."""
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("allocsim.trace.writer._open_parquet", refuse)
+        yield patch
+
+
+def test_a_recording_that_finds_no_room_for_its_trace_is_finished_later(
+    built: Build, output: Path, full_disk: pytest.MonkeyPatch, allocsim_here: Command
+) -> None:
+    program = [built("runs_others"), built("churn")]
+    code, _, told = allocsim_here("record", "-o", output, "--", *program)
+    (kept,) = output.parent.iterdir()
+    finish = ["trace", "convert", str(kept), "-o", str(output)]
+    message = (
+        f"error: {output}: cannot write: No space left on device; the recording is kept; "
+        f"once that is mended, or with another -o: {shlex.join(['allocsim', *finish])}\n"
+    )
+    assert (code, told) == (2, message)
+    assert allocsim_here(*finish) == (2, "", message)  # still full: nothing is lost
+    full_disk.undo()
+    code, _, told = allocsim_here(*finish)
+    assert code == 0 and told.startswith(f"{output}: churn, ")
+    names = sorted(path.name for path in output.parent.iterdir())
+    assert len(names) == 4 and "t.parquet" in names and "t.1-runs_others.parquet" in names
+    assert of_size(open_trace(output).read(), 40) == 1
+    assert open_trace(output).provenance.extras["peak_rss_bytes"] > 500_000
+
+
+def test_a_recording_interrupted_after_the_program_is_finished_later(
+    built: Build, output: Path, monkeypatch: pytest.MonkeyPatch, allocsim_here: Command
+) -> None:
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("allocsim.trace.writer._open_parquet", interrupt)
+        code, _, told = allocsim_here("record", "-o", output, "--", built("churn"), 7)
+    assert code == 130
+    assert told.startswith("interrupted; the recording is kept; ") and told.count("\n") == 1
+    assert allocsim_here(*shlex.split(told.partition("allocsim ")[2]))[0] == 0
+    assert of_size(open_trace(output).read(), 40) == 7
+
+
+def test_only_a_folder_that_was_kept_is_converted(
+    output: Path, tmp_path: Path, allocsim_here: Command
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "ending.json").write_text('{"text": "mine"}')
+    convert = ("trace", "convert", mine, "-o", output)
+    refused = (
+        f"error: {mine}: not a folder that `allocsim record` kept; it says which one it keeps\n"
+    )
+    assert allocsim_here(*convert) == (2, "", refused)
+    (mine / "ending.json").write_text(" " * 100)
+    code, _, told = allocsim_here(*convert)
+    assert code == 2 and "the recording has no end: allocsim was killed" in told
+    assert mine.is_dir()
+
+
 def test_nothing_stays_behind(built: Build, output: Path) -> None:
     run(output, built("churn"))
     assert [path.name for path in output.parent.iterdir()] == ["t.parquet"]
 
 
-def test_the_command_exits_with_the_program_s_code(built: Build, output: Path) -> None:
-    allocsim = [sys.executable, "-c", "from allocsim.cli import main; main()"]
-    command = [*allocsim, "record", "-o", str(output), "--", str(built("churn")), "5"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (3, "done\n")
-    assert done.stderr.startswith(f"{output}: churn, ")
-    assert "1 thread, " in done.stderr
+def test_the_command_exits_with_the_program_s_code(
+    built: Build, output: Path, allocsim_here: Command
+) -> None:
+    code, out, told = allocsim_here("record", "-o", output, "--", built("churn"), 5)
+    assert (code, out) == (3, "done\n")
+    assert told.startswith(f"{output}: churn, ")
+    assert "1 thread, " in told
 
 
 def test_a_missing_program_is_named(output: Path) -> None:

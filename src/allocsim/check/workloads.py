@@ -1,5 +1,7 @@
 """Small traces that try a policy: every op of the contract, and memory that runs out."""
 
+from functools import cache
+
 import numpy as np
 
 from allocsim.trace import Op, Trace
@@ -7,6 +9,7 @@ from allocsim.trace import Op, Trace
 SEED = 20240611
 
 
+@cache
 def mixed(n_ops: int = 1500, largest_bytes: int = 3000, seed: int = SEED) -> Trace:
     """malloc, calloc, aligned_alloc, realloc, touch and free at random, by two threads."""
     rng = np.random.default_rng(seed)
@@ -27,6 +30,7 @@ def large(seed: int = SEED) -> Trace:
     return mixed(400, 1 << 20, seed)
 
 
+@cache
 def all_freed(seed: int = SEED) -> Trace:
     """Blocks of all sizes, freed in another order than they came."""
     rng = np.random.default_rng(seed)
@@ -35,6 +39,7 @@ def all_freed(seed: int = SEED) -> Trace:
     return _trace([*rows, *((Op.FREE, int(slot), 0, 0) for slot in rng.permutation(300))], rng)
 
 
+@cache
 def exhausting(seed: int = SEED) -> tuple[Trace, int]:
     """Requests of 8 MiB in all, growing ones among them, all freed, then small ones again.
 

@@ -12,10 +12,10 @@ import subprocess
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from allocsim.cbuild import cache_dir, find_compiler
+from allocsim.cache import cache_dir, scratch_folder
+from allocsim.cbuild import find_compiler
 from allocsim.errors import AllocsimError, InputError
 
 ENTRY, ABOUT = "allocsim_entry", "allocsim_about"
@@ -71,16 +71,14 @@ def keep(name: str, code: bytes) -> MachineCode:
     """Load an object file and keep it for later runs; where that is not possible, this one goes on
     all the same."""
     folder = _folder()
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder) as scratch:
-            file, library = (Path(scratch) / f"{name}{suffix}" for suffix in (".o", ".so"))
-            file.write_bytes(code)
-            if (loaded := _linked(file, library)) is not None:
-                library.replace(folder / library.name)
-                return loaded
-            file.write_bytes(_sealed(code))
-            file.replace(folder / file.name)
+    with suppress(OSError), scratch_folder(folder) as scratch:
+        file, library = (scratch / f"{name}{suffix}" for suffix in (".o", ".so"))
+        file.write_bytes(code)
+        if (loaded := _linked(file, library)) is not None:
+            library.replace(folder / library.name)
+            return loaded
+        file.write_bytes(_sealed(code))
+        file.replace(folder / file.name)
     return from_object(code)
 
 

@@ -26,7 +26,7 @@ from numba.core.typing.templates import (
 from numba.extending import intrinsic, models, overload, register_jitable, register_model
 from numba.np.arrayobj import make_array, populate_array
 
-from allocsim.component import native
+from allocsim.component import native, native_compiled
 from allocsim.component.base import Component, stored_name
 from allocsim.component.fields import Array, Part, Parts, PerThread, Pool, Ref
 from allocsim.component.method_compiler import METHOD_OPTIONS
@@ -38,7 +38,7 @@ _CALLED = METHOD_OPTIONS | {"boundscheck": True, "forceinline": False}
 _INLINE = _CALLED | {"forceinline": True}
 _GETTER = METHOD_OPTIONS | {"forceinline": True}
 
-native.register()
+native_compiled.register()
 
 _record_types: dict[tuple[type, ...], Any] = {}
 _jitable: set[Callable] = set(native.NATIVE)

@@ -7,15 +7,18 @@ two samples.
 """
 
 from allocsim.engine.batch import drive_columns, drive_signature
-from allocsim.engine.machine import KERNEL_OPTIONS
-from allocsim.engine.simulation import MODES, Result, is_warm, simulate
+from allocsim.engine.compiling import MODES, compile_all, is_warm
+from allocsim.engine.machine import KERNEL_OPTIONS, driver_on_machine
+from allocsim.engine.simulation import Result, simulate
 
 __all__ = [
     "KERNEL_OPTIONS",
     "MODES",
     "Result",
+    "compile_all",
     "drive_columns",
     "drive_signature",
+    "driver_on_machine",
     "is_warm",
     "simulate",
 ]

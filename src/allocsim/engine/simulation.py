@@ -1,16 +1,14 @@
 """One simulation, from its inputs to its result."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from allocsim import metrics
 from allocsim.driver import MAX_SLOTS, MAX_THREADS, Driver, driver_for
-from allocsim.engine.batch import drive_signature
+from allocsim.engine.compiling import runs_compiled
 from allocsim.engine.khugepaged import Khugepaged
 from allocsim.engine.machine import cpus_of, driver_on_machine
 from allocsim.engine.run import Run, Schedule
@@ -20,12 +18,6 @@ from allocsim.kernel import CostTable, Event, Layout
 from allocsim.kernel.pages import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.trace import TraceSource
-
-COMPILE_FROM_OPS = 3_000_000
-"""Compiling takes as long as interpreting about so many operations."""
-
-MODES = ("auto", "interpreted", "compiled", "mixed")
-"""auto: compiled where code is cached or the run long; mixed: compiled from the first sample on."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ def simulate(
     run = Run(
         driver=driver,
         source=source,
-        compiled=(compiled := _compiled(driver, source, mode, meeting)) and mode != "mixed",
+        compiled=(compiled := runs_compiled(driver, source, mode, meeting)) and mode != "mixed",
         compiled_later=compiled,
         progress=progress,
         on_ops=on_ops,
@@ -125,45 +117,6 @@ def _check_source(source: TraceSource) -> None:
     ):
         if n > most:
             raise InputError(f"the workload has {n} {what}; at most {most} can be simulated")
-
-
-def _compiled(driver: Driver, source: TraceSource, mode: str, meeting: bool) -> bool:
-    """Whether to run compiled: as asked, or where it pays."""
-    if mode not in MODES:
-        raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
-    if mode == "interpreted" or driver.interpreted_only:
-        return False
-    from allocsim.component.entry import NotCompilable, entry
-
-    if mode == "auto" and not is_warm(driver, meeting):
-        n_ops = source.n_ops
-        if n_ops is not None and n_ops < COMPILE_FROM_OPS:
-            return False
-    try:
-        if meeting:
-            entry(type(driver), "run_ahead", (0,) * 4)
-        else:
-            entry(type(driver), "drive", drive_signature())
-    except NotCompilable as error:
-        if mode != "auto":
-            raise
-        _warn_once(f"{error}; running it interpreted")
-        return False
-    return True
-
-
-def is_warm(driver: Driver, meeting: bool = False) -> bool:
-    """Whether the driver's compiled code is cached: of both entry points, or a long compilation
-    would wait at the first walk. meeting: for threads that meet in simulated time."""
-    from allocsim.component.entry import is_cached
-
-    methods = ("run_ahead" if meeting else "drive", "walk")
-    return all(is_cached(type(driver), method) for method in methods)
-
-
-@cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _ledger(driver: Driver) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from allocsim.experiment.store import RunStore, StoredRun, StoreError
+from allocsim.experiment.store import RunStore, StoredRun, cannot_store
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -27,10 +27,7 @@ def update_index(store: RunStore) -> None:
     try:
         _update_or_replace(path, store)
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(
-            f"{path}: cannot be written: {error}; run the same command again when it can: "
-            "finished runs are kept"
-        ) from error
+        raise cannot_store(path, error) from error
 
 
 def _update_or_replace(path: Path, store: RunStore) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from allocsim.experiment.runner import Outcome
 from allocsim.experiment.spec import Experiment
-from allocsim.experiment.store import FORMAT, StoredRun, StoreError
+from allocsim.experiment.store import FORMAT, StoredRun, cannot_store
 from allocsim.experiment.sweep import Run
 from allocsim.kernel import CostTable
 
@@ -40,7 +40,7 @@ def write_results(
         draft.write_text(json.dumps(manifest, indent=1, default=str) + "\n", encoding="utf-8")
         draft.replace(root / "manifest.json")
     except OSError as error:
-        raise StoreError(f"{root}: cannot be written: {error.strerror}") from error
+        raise cannot_store(root, error) from error
 
 
 def _row(run: Run, stored: StoredRun) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 from allocsim.experiment.crew import Crew, Kind
 from allocsim.experiment.perform import Failure, perform
 from allocsim.experiment.progress import Reporter
-from allocsim.experiment.store import RunStore, StoredRun, StoreError
+from allocsim.experiment.store import RunStore, StoredRun, StoreError, cannot_store
 from allocsim.experiment.sweep import Run
 from allocsim.experiment.units import show_bytes, show_ns
+from allocsim.outputs import check_folder
 
 _DIED = Failure("its worker process died: perhaps killed for want of memory; try --jobs 1")
 
@@ -131,11 +132,12 @@ def _words(stored: StoredRun) -> str:
 @contextmanager
 def _only_writer(store: RunStore) -> Iterator[None]:
     """Holds the folder's lock, so that two sweeps do not write to it at once."""
+    check_folder(store.root)
     try:
         store.root.mkdir(parents=True, exist_ok=True)
         lock = os.open(store.root / ".lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
-        raise StoreError(f"{store.root}: cannot be written: {error.strerror}") from error
+        raise cannot_store(store.root, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

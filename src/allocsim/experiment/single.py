@@ -1,8 +1,8 @@
 """One workload through one or a few policies, side by side: `allocsim simulate`."""
 
 import json
-import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
 from allocsim.kernel.huge_pages import SETTINGS
 from allocsim.kernel.pages import PAGE_BYTES
+from allocsim.outputs import AtomicFile
 from allocsim.policy import Policy, load_policy
 from allocsim.workload import load_workload
 
@@ -65,17 +66,17 @@ class _Table:
     """A Parquet file written batch by batch under a temporary name, or nothing at all."""
 
     def __init__(self, path: Path | None, schema: pa.Schema) -> None:
-        self.path, self.schema, self.rows = path, schema, 0
-        if path is not None:
-            self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            try:
-                self.writer = pq.ParquetWriter(self.temporary, schema, compression="zstd")
-            except OSError as error:
-                raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        self.schema, self.rows = schema, 0
+        self.file = AtomicFile(path) if path is not None else None
+        if self.file is not None:
+            with self.file.writing():
+                self.writer = pq.ParquetWriter(self.file.temporary, schema, compression="zstd")
 
     def append(self, columns: list[Any]) -> None:
+        assert self.file is not None
         self.rows += len(columns[0])
-        self.writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+        with self.file.writing():
+            self.writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
 
     def __enter__(self) -> "_Table":
         return self
@@ -83,13 +84,17 @@ class _Table:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        if self.path is None:
+        if self.file is None:
             return
-        self.writer.close()
-        if kind is None:
-            self.temporary.replace(self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
+        try:
+            if kind is None:
+                with self.file.writing():
+                    self.writer.close()
+                self.file.commit()
+        finally:
+            with suppress(OSError):  # a full disk fails once more here
+                self.writer.close()
+            self.file.discard()
 
 
 def run_request(

@@ -12,7 +12,6 @@ A run is written under a temporary name and renamed, so a directory called by a 
 damages it later is noticed by the hashes, and the run is computed again.
 """
 
-import errno
 import hashlib
 import json
 import math
@@ -27,18 +26,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from allocsim.errors import AllocsimError
+from allocsim.errors import OutputError
 from allocsim.experiment.sweep import Run
+from allocsim.outputs import reason_of
 
 FORMAT = 2
 """Version of the layout above; another one is not read but computed again."""
 
 _TABLES = ("samples", "walks", "threads")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
-class StoreError(AllocsimError):
+class StoreError(OutputError):
     """Results cannot be written; what was finished before is kept."""
+
+
+def cannot_store(path: Path, error: Exception) -> StoreError:
+    """What to tell of results that the system refuses, and what to do."""
+    return StoreError(
+        f"{path}: cannot write: {reason_of(error)}; once that is mended, the same command goes on: "
+        "finished runs are kept"
+    )
 
 
 @dataclass(frozen=True)
@@ -87,12 +94,12 @@ class RunStore:
             self._runs.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self._runs))
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise cannot_store(self.root, error) from error
         try:
             self._fill(draft, run, result, seconds)
             _put_in_place(draft, self._runs / run.key)
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise cannot_store(self.root, error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         stored = self.find(run.key)
@@ -126,14 +133,6 @@ class RunStore:
         }
         text = json.dumps(told, indent=1, default=_jsonable)
         (draft / "manifest.json").write_text(text, encoding="utf-8")
-
-    def _cannot_write(self, error: OSError) -> StoreError:
-        if error.errno in _NO_ROOM:
-            return StoreError(
-                f"{self.root}: the disk is full; free some room and run the same command again: "
-                "finished runs are kept"
-            )
-        return StoreError(f"{self.root}: cannot be written: {error.strerror}; choose another by -o")
 
 
 def _put_in_place(draft: Path, folder: Path) -> None:

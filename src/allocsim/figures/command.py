@@ -9,6 +9,7 @@ from allocsim.figures.threshold import draw_sweep, swept_parameters
 from allocsim.figures.timeline import draw_timeline
 from allocsim.figures.tradeoff import draw_tradeoff
 from allocsim.figures.view import view_of
+from allocsim.outputs import check_folder
 
 
 def draw_figures(folder: Path, output: Path | None = None) -> list[Path]:
@@ -19,6 +20,7 @@ def draw_figures(folder: Path, output: Path | None = None) -> list[Path]:
     """
     view = view_of(folder)
     output = output or folder / "figures"
+    check_folder(output)
     with house_style():
         drawn = {
             "tradeoff": draw_tradeoff(view),

@@ -24,8 +24,8 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from allocsim.errors import AllocsimError
 from allocsim.experiment.units import show_bytes
+from allocsim.outputs import AtomicFile, cannot_write
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 LINES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -82,12 +82,14 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     figure.set_layout_engine("none")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
-        for path, suffix in zip(paths, FORMATS, strict=True):
-            figure.savefig(path, metadata=_UNDATED[suffix])
     except OSError as error:
-        raise AllocsimError(f"{folder}: cannot be written: {error.strerror}") from error
-    return paths
+        raise cannot_write(folder, error) from error
+    files = [AtomicFile(folder / f"{name}.{suffix}") for suffix in FORMATS]
+    for file, suffix in zip(files, FORMATS, strict=True):
+        with file.writing():
+            figure.savefig(file.temporary, format=suffix, metadata=_UNDATED[suffix])
+        file.commit()
+    return [file.path for file in files]
 
 
 def grid_of_axes(

@@ -12,7 +12,6 @@ import io
 import os
 import re
 import tarfile
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,8 +19,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocsim.cbuild import cache_dir
+from allocsim.cache import cache_dir, scratch_folder
 from allocsim.errors import AllocsimError, InputError
+from allocsim.outputs import cannot_write, check_folder
 
 MIRROR_VARIABLE = "ALLOCSIM_DEBIAN_MIRROR"
 MIRRORS = (
@@ -101,18 +101,17 @@ def fetch(version: str, mirror: str | None = None) -> Path:
 
     mirror: the address under which a Debian archive has its `pool`; else $ALLOCSIM_DEBIAN_MIRROR,
     else Debian's own. Raises InputError for an unknown version, AllocsimError where the package
-    cannot be had or is not the one that it should be.
+    cannot be had or is not the one that it should be, OutputError where the cache takes no files.
     """
     package, folder = package_of(version), folder_of(version)
     if not folder.is_dir():
+        check_folder(folder.parent)
         own = mirror or os.environ.get(MIRROR_VARIABLE)
         content = _download(package, (own,) if own else MIRRORS)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            made = Path(temporary) / "libraries"
-            made.mkdir()
-            _unpack_libraries(content, made)
-            _rename_to(made, folder)
+        try:
+            _unpack_to(folder, content)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
     return folder
 
 
@@ -123,6 +122,15 @@ def fetch_command(versions: Iterable[str], mirror: str | None) -> None:
         package_of(version)  # refused now, not after the downloads before it
     for version in wanted:
         print(f"glibc {version}: {fetch(version, mirror)}")
+
+
+def _unpack_to(folder: Path, content: bytes) -> None:
+    """Make the folder of a package's libraries, whole or not at all."""
+    with scratch_folder(folder.parent) as scratch:
+        made = scratch / "libraries"
+        made.mkdir()
+        _unpack_libraries(content, made)
+        _rename_to(made, folder)
 
 
 def _rename_to(made: Path, folder: Path) -> None:

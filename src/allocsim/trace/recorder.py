@@ -7,70 +7,31 @@ output; when the program has ended, the logs become traces.
 import contextlib
 import ctypes
 import os
-import platform
 import re
 import resource
+import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from allocsim.cbuild import build
 from allocsim.errors import InputError
-from allocsim.trace.atomic import AtomicFile
-from allocsim.trace.provenance import Provenance
-from allocsim.trace.recorder_convert import Converter
-from allocsim.trace.recorder_log import Process, read_processes
+from allocsim.outputs import AtomicFile, cannot_write
+from allocsim.trace.recorder_ending import Ending, reserve
 from allocsim.trace.recorder_program import check_recordable, find_program
-from allocsim.trace.writer import TraceWriter
+from allocsim.trace.recorder_traces import Recording, convert
 
 SOURCE = Path(__file__).parent / "recorder.c"
 FLAGS = ("-fvisibility=hidden", "-fno-builtin-malloc", "-fno-builtin-calloc", "-lpthread", "-ldl")
 FOLDER_VARIABLE = "ALLOCSIM_RECORD_FOLDER"
 LONGEST_FOLDER = 900
-CHILDREN_SHOWN = 10
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
 _IGNORED = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends them to the program as well
 _CALIBRATION_NS = 20_000_000
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One trace that was written, and what of the process's peak resident memory it explains."""
-
-    path: Path
-    program: str
-    n_ops: int
-    n_threads: int
-    explained: str
-    is_complete: bool
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A finished recording: the exit code, 128 + n if signal n ended the program, and the traces,
-    the program's own first. `n_idle` children made no call."""
-
-    exit_code: int
-    traces: tuple[Recorded, ...]
-    n_idle: int
-
-    def summary(self) -> str:
-        """What was recorded, for people: the program's own trace, then the largest others."""
-        own, *others = self.traces
-        others.sort(key=lambda trace: -trace.n_ops)
-        lines = [_describe(trace) for trace in (own, *others[:CHILDREN_SHOWN])]
-        if hidden := others[CHILDREN_SHOWN:]:
-            n_ops = sum(trace.n_ops for trace in hidden)
-            lines.append(f"{len(hidden)} more traces of other processes, {n_ops:,} ops together")
-        if self.n_idle:
-            lines.append(f"{self.n_idle} more processes made no memory call that could be seen")
-        return "\n".join(lines)
 
 
 def record(command: Sequence[str], output: Path) -> Recording:
@@ -79,33 +40,36 @@ def record(command: Sequence[str], output: Path) -> Recording:
     Each child process, and each program that a process ran before it called exec, gets a trace
     beside it: for `t.parquet`, `t.1-sh.parquet`, numbered by their start. Raises InputError when
     the program cannot be found or preloaded into, without a compiler, and when nothing was seen.
+    When the traces cannot be written the logs are kept, and the error says how to `convert` them.
     """
     program = find_program(command[0])
     check_recordable(program)
     AtomicFile(output)  # refuses what is no place for a file, before the program runs
     library = build(SOURCE, shared=True, flags=FLAGS)
-    with _folder_beside(output) as folder:
+    folder = _folder_beside(output)
+    try:
+        reserve(folder)
         clock = _Clock(library)
         pid, status, usage = _run(program, command, _environment(library, folder))
-        ticks_per_ns = clock.ticks_per_ns()
-        return _convert(folder, output, pid, status, usage, ticks_per_ns)
+        Ending.of(pid, status, usage, clock.ticks_per_ns()).save(folder)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise cannot_write(output, error) from error
+        raise
+    return convert(folder, output)
 
 
-@contextlib.contextmanager
-def _folder_beside(output: Path) -> Iterator[Path]:
-    """A folder for the logs on the output's file system, gone afterwards."""
-    parent = output.absolute().parent
+def _folder_beside(output: Path) -> Path:
+    """A new folder for the logs, on the output's file system."""
     try:
-        # Children that outlive the program may still write there while it is removed.
-        folder = tempfile.TemporaryDirectory(
-            prefix=f".{output.name}.", dir=parent, ignore_cleanup_errors=True
-        )
+        folder = tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.absolute().parent)
     except OSError as error:
-        raise InputError(f"{output}: cannot write there: {error.strerror}") from error
-    with folder as name:
-        if len(os.fsencode(name)) > LONGEST_FOLDER:
-            raise InputError(f"{output}: the path is too long; at most {LONGEST_FOLDER} bytes")
-        yield Path(name)
+        raise cannot_write(output, error) from error
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        Path(folder).rmdir()
+        raise InputError(f"{output}: the path is too long; at most {LONGEST_FOLDER} bytes")
+    return Path(folder)
 
 
 class _Clock:
@@ -168,147 +132,3 @@ def _signals_passed_on(pid: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _convert(
-    folder: Path,
-    output: Path,
-    pid: int,
-    status: int,
-    usage: resource.struct_rusage,
-    ticks_per_ns: float,
-) -> Recording:
-    processes = read_processes(folder)
-    own = [process for process in processes if process.pid == pid]
-    if not own:
-        raise InputError(
-            f"{output}: nothing was recorded: the program took no preloaded library in "
-            "(setuid programs refuse), or cleared LD_PRELOAD, or the disk is full"
-        )
-    main = own[-1]  # what the process became, if it called exec
-    recorded, n_idle = [_write(main, output, usage, ticks_per_ns)], 0
-    for process in processes:
-        if process is not main:
-            path = _path_of_child(output, len(recorded), process)
-            trace = _write(process, path, None, ticks_per_ns)
-            recorded += [trace] if trace.n_ops else []
-            n_idle += not trace.n_ops
-    exit_code = os.waitstatus_to_exitcode(status)
-    return Recording(exit_code if exit_code >= 0 else 128 - exit_code, tuple(recorded), n_idle)
-
-
-def _path_of_child(output: Path, number: int, process: Process) -> Path:
-    name = re.sub(r"[^\w.+-]", "_", Path(process.program).name) or "unknown"
-    return output.with_name(f"{output.stem}.{number}-{name}{output.suffix}")
-
-
-def _write(
-    process: Process, path: Path, usage: resource.struct_rusage | None, ticks_per_ns: float
-) -> Recorded:
-    """Write the trace of one process; a child's trace without ops is not kept."""
-    converter = Converter(process, ticks_per_ns)
-    with TraceWriter(path) as writer:
-        for batch in converter.batches():
-            writer.append(batch)
-        writer.provenance = _provenance(process, converter, usage)
-    if not writer.n_ops and usage is None:
-        path.unlink()
-    explained = _explained(writer.provenance.extras)
-    program = Path(process.program).name
-    complete = process.stopped is None
-    return Recorded(path, program, writer.n_ops, writer.n_threads, explained, complete)
-
-
-def _provenance(
-    process: Process, converter: Converter, usage: resource.struct_rusage | None
-) -> Provenance:
-    return Provenance(
-        program=process.program,
-        arguments=process.arguments[1:],
-        machine=_machine(),
-        c_library=" ".join(platform.libc_ver()),
-        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        written_source="estimated",
-        notes=_notes(process, converter),
-        extras=_figures(process, converter, usage),
-    )
-
-
-def _machine() -> str:
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    processor = found[1] if found else platform.machine()
-    return f"{processor}, {platform.system()} {platform.release()}"
-
-
-def _notes(process: Process, converter: Converter) -> str:
-    notes = [
-        "written: of blocks of 16 KiB or more, the bytes in resident pages when the block was "
-        "freed or the program ended; all of smaller ones",
-        "touches of mappings: their resident bytes at the end, as if written from the start",
-    ]
-    if converter.survey.n_assumed:
-        notes.append(
-            f"{converter.survey.n_assumed} big blocks lived when the program was killed or "
-            "replaced by exec: taken as written in full"
-        )
-    if process.allocator_is_foreign:
-        notes.append("the program's allocator is not the C library's")
-    if process.stopped is not None:
-        notes.append("the recording stopped early: the disk was full or files could not be opened")
-    return "; ".join(notes)
-
-
-def _figures(
-    process: Process, converter: Converter, usage: resource.struct_rusage | None
-) -> dict[str, Any]:
-    """What the program itself needed, as far as it is known, and what the trace explains of it."""
-    totals = converter.totals
-    figures: dict[str, Any] = {
-        "explained_peak_bytes": totals.explained_peak_bytes,
-        "unseen_allocations": totals.unseen_allocations,
-        "unseen_frees": totals.unseen_frees,
-        "file_and_shared_mappings": process.other_mappings,
-    }
-    if process.has_ended:
-        figures["peak_rss_bytes"] = process.peak_kib * 1024
-        figures["file_rss_bytes"] = process.file_kib * 1024
-        figures["minor_faults"] = process.minor_faults - process.faults_before
-        figures["major_faults"] = process.major_faults
-        figures["cpu_ns"] = process.cpu_ns
-    elif usage is not None:
-        figures |= _figures_of_killed(process, usage)
-    if peak := figures.get("peak_rss_bytes"):
-        figures["explained_share_of_peak_rss"] = round(totals.explained_peak_bytes / peak, 4)
-    return figures
-
-
-def _figures_of_killed(process: Process, usage: resource.struct_rusage) -> dict[str, Any]:
-    """From the parent's view; the kernel's peak starts at that of the process's former program,
-    so it tells nothing unless it grew."""
-    figures: dict[str, Any] = {
-        "minor_faults": usage.ru_minflt - process.faults_before,
-        "major_faults": usage.ru_majflt,
-        "cpu_ns": int((usage.ru_utime + usage.ru_stime) * 1e9),
-    }
-    if usage.ru_maxrss > process.start_peak_kib:
-        figures["peak_rss_bytes"] = usage.ru_maxrss * 1024
-    return figures
-
-
-def _explained(figures: dict[str, Any]) -> str:
-    """The share of peak resident memory that the trace accounts for at its own peak."""
-    peak = figures.get("peak_rss_bytes")
-    if not peak:
-        return "peak RSS unknown"
-    share = figures["explained_share_of_peak_rss"]
-    text = f"explains {share:.0%} of the peak RSS of {peak / 1e6:.1f} MB"
-    if files := figures.get("file_rss_bytes"):
-        text += f" ({files / peak:.0%} is code and other files)"
-    return text
-
-
-def _describe(trace: Recorded) -> str:
-    ops = f"{trace.n_ops:,} op{'s' * (trace.n_ops != 1)}"
-    threads = f"{trace.n_threads} thread{'s' * (trace.n_threads != 1)}"
-    cut = "" if trace.is_complete else "; INCOMPLETE: the disk was full or no file could be opened"
-    return f"{trace.path}: {trace.program}, {ops}, {threads}, {trace.explained}{cut}"

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from allocsim.errors import InputError
-from allocsim.trace.atomic import AtomicFile
+from allocsim.outputs import AtomicFile
 from allocsim.trace.columns import Trace, TraceSource
 from allocsim.trace.files import open_trace
 from allocsim.trace.ops import BATCH_OPS, COLUMNS, OP_LABELS, default_written

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from allocsim.errors import InputError
-from allocsim.trace.atomic import AtomicFile
+from allocsim.outputs import AtomicFile
 from allocsim.trace.columns import Trace, TraceSource
 from allocsim.trace.content_hash import ContentHash
 from allocsim.trace.provenance import Provenance
@@ -27,8 +27,8 @@ class TraceWriter:
     after a failure such as a full disk, nothing is there (or the older file still is). Set
     `provenance` anew at any time before the end, for figures known only then. Batches may have
     any length. Ops are checked as by `validated`; pass a `validator` whose messages name where
-    they come from. Raises InputError for ops that make no sense, AllocsimError when the disk
-    fails.
+    they come from. Raises InputError for ops that make no sense, OutputError when the file
+    cannot be written.
 
     >>> with TraceWriter("run.parquet", Provenance(program="demo")) as writer:
     ...     writer.append(Trace.of(op=[0, 4], object=[0, 0], size=[100, 0]))

@@ -1,13 +1,11 @@
 """`allocsim calibrate`: measure this machine, write its cost file, say how good the figures are."""
 
-import os
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from allocsim.errors import InputError
 from allocsim.ground_truth.calibration.calibrator import calibrate, require_linux
 from allocsim.ground_truth.calibration.figures import Calibration
 from allocsim.ground_truth.calibration.machine import machine
@@ -15,24 +13,20 @@ from allocsim.ground_truth.calibration.measure import QUICK, THOROUGH, Effort
 from allocsim.ground_truth.calibration.noise import NOISE_LIMIT
 from allocsim.ground_truth.calibration.table import cost_file
 from allocsim.kernel.costs import CostTable
-from allocsim.trace.atomic import AtomicFile
+from allocsim.outputs import AtomicFile
 
 
 def calibrate_command(output: Path, quick: bool, seed: int) -> None:
     """Measure, write `output`, print the unit costs; noise and doubts go to standard error."""
     require_linux()
     file = AtomicFile(output)
-    if not os.access(output.parent, os.W_OK):
-        raise InputError(f"{output}: the folder {output.parent} cannot be written to")
     errors = Console(stderr=True, highlight=False)
     about = machine()
     found = _with_bar(errors, QUICK if quick else THOROUGH, seed)
-    with file.writing():
-        file.temporary.write_text(cost_file(found, about, CostTable.load()), encoding="utf-8")
-    file.commit()
     Console(highlight=False).print(_table(found))
     for line in remarks(found):
         errors.print(line, markup=False, soft_wrap=True)
+    file.write_text(cost_file(found, about, CostTable.load()))
     errors.print(f"wrote {output}", markup=False, soft_wrap=True)
 
 

@@ -22,6 +22,7 @@ from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking
 from allocsim.ground_truth.validation.table import TIMES, table_of
 from allocsim.ground_truth.validation.validate import Setting, Validation, validate
 from allocsim.kernel import CostTable
+from allocsim.outputs import AtomicFile
 from allocsim.policy import Policy, load_policy, policy_names
 from allocsim.workload import load_workload
 
@@ -122,14 +123,13 @@ def _version(allocator: Allocator, policy: type[Policy]) -> dict[str, int | floa
         ) from None
 
 
-def write_costs(found: Validation, folder: Path) -> Path | None:
-    """Write the unit costs that were measured in between as costs.toml; None if they were given."""
+def write_costs(found: Validation, folder: Path) -> list[Path]:
+    """Write the unit costs that were measured in between as costs.toml; none if they were given."""
     if found.calibration is None:
-        return None
+        return []
     path = folder / "costs.toml"
-    text = cost_file(found.calibration, machine(), CostTable.load())
-    path.write_text(text, encoding="utf-8")
-    return path
+    AtomicFile(path).write_text(cost_file(found.calibration, machine(), CostTable.load()))
+    return [path]
 
 
 def as_plain(found: Validation) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""Commands about experiments and claims."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    experiment: Annotated[
+        str, typer.Argument(help="An experiment's file (TOML), or the name of a shipped one.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for results [results/NAME].")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Workers [one per CPU].")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute again what is there.")] = False,
+) -> None:
+    """Run an experiment: workloads x policies x parameters x seeds; show what came out.
+
+    What is finished is never computed again: after Ctrl-C or a crash the same command goes on.
+
+    Example: `allocsim run experiments/threshold.toml`
+    """
+    from allocsim.experiment.command import run_command
+
+    raise typer.Exit(run_command(experiment, output, jobs, force))
+
+
+def figures(
+    folder: Annotated[Path, typer.Argument(help="A folder of results, such as results/threshold.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for figures [FOLDER/figures].")
+    ] = None,
+) -> None:
+    """Draw the results of an experiment as PNG, SVG and PDF.
+
+    Example: `allocsim figures results/threshold`
+    """
+    from allocsim.figures.command import draw_figures
+
+    for path in draw_figures(folder, output):
+        print(path)
+
+
+def claims(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Claims by letter, name or file; all by default.", metavar="[CLAIM…]"),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything that was found as JSON.")
+    ] = None,
+) -> None:
+    """Put what textbooks say about brk and mmap to the test.
+
+    Each claim's predictions, in numbers written down beforehand, are compared with a simulation.
+    The exit code is 1 when one fails.
+
+    Example: `allocsim claims a g`
+    """
+    from allocsim.claims.command import claims_command
+
+    raise typer.Exit(claims_command(names or (), json_file))

@@ -1,0 +1,107 @@
+"""Commands that make traces and look at them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allocsim.cli.options import TraceFile, TraceOutput
+
+
+def record_program(
+    output: TraceOutput,
+    command: Annotated[
+        list[str], typer.Argument(help="The program and its arguments.", metavar="PROGRAM [ARGS]")
+    ],
+) -> None:
+    """Run a program and record its memory calls; its children get traces of their own.
+
+    The program's output and exit code are its own (128 + n if signal n ended it). A summary goes
+    to standard error. The first use builds a small library with the system's C compiler. If the
+    disk is full, the recording is kept, and `allocsim trace convert` finishes it later.
+
+    Example: `allocsim record -o sort.parquet -- sort -n numbers.txt`
+    """
+    from allocsim.trace.recorder import record
+
+    recording = record(command, output)
+    print(recording.summary(), file=sys.stderr)
+    raise typer.Exit(recording.exit_code)
+
+
+def trace_info(
+    file: TraceFile,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the ops with the content hash.")
+    ] = False,
+) -> None:
+    """Show where a trace comes from and what it holds; refuse it if its ops make no sense.
+
+    Example: `allocsim trace info run.parquet --check`
+    """
+    from allocsim.trace.summary import info
+
+    print(info(file, check))
+
+
+def trace_head(
+    file: TraceFile,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many ops.")] = 20,
+) -> None:
+    """Show the first ops of a trace as a table.
+
+    Example: `allocsim trace head run.parquet -n 5`
+    """
+    from allocsim.trace.summary import head
+
+    print(head(file, count))
+
+
+def trace_import(
+    file: Annotated[str, typer.Argument(help="A CSV file; - for standard input.")],
+    output: TraceOutput,
+    program: Annotated[str, typer.Option(help="The program that the ops come from.")] = "",
+    notes: Annotated[str, typer.Option(help="What others should know about the trace.")] = "",
+) -> None:
+    """Make a trace file from CSV.
+
+    The header is `op,thread,object,size,alignment,written,offset,arg,time_ns,think_ns`; all after
+    size may be left out. Objects are slots: numbers from 0, used again after a free.
+
+    Example: `allocsim trace import ops.csv -o ops.parquet --program myserver`
+    """
+    from allocsim.trace.text import import_csv
+
+    import_csv(file, output, program, notes)
+
+
+def trace_export(
+    file: TraceFile,
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="CSV file to write; - for standard output.")
+    ],
+) -> None:
+    """Write a trace as CSV, with every column.
+
+    Example: `allocsim trace export run.parquet -o - | head`
+    """
+    from allocsim.trace.text import export_csv
+
+    export_csv(file, output)
+
+
+def trace_convert(
+    folder: Annotated[Path, typer.Argument(help="The folder that `allocsim record` kept.")],
+    output: TraceOutput,
+) -> None:
+    """Finish a recording whose trace could not be written, for want of room or permission.
+
+    `allocsim record` tells when that is so, and where the recording is. It is removed when all its
+    traces are written.
+
+    Example: `allocsim trace convert .run.parquet.x1y2z3 -o run.parquet`
+    """
+    from allocsim.trace.recorder_traces import convert
+
+    print(convert(folder, output).summary(), file=sys.stderr)
