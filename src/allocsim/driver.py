@@ -21,6 +21,9 @@ TOUCH, READ, MARK = int(Op.TOUCH), int(Op.READ), int(Op.MARK)
 MMAP, MUNMAP, MREMAP, MADVISE = int(Op.MMAP), int(Op.MUNMAP), int(Op.MREMAP), int(Op.MADVISE)
 CALL = int(Event.CALL)
 
+SIZE_BITS = 16  # of a word in `blocks`
+LARGE = (1 << SIZE_BITS) - 1
+
 
 class Driver(RunAhead):
     """The program's side: which object lies where, and what the program does with it.
@@ -30,9 +33,6 @@ class Driver(RunAhead):
     `large_sizes`, and LARGE stands for it. `live_bytes` counts the requests of live blocks; the
     program's own mappings are not part of it. With `writing` 0 the program writes nothing.
     """
-
-    SIZE_BITS = 16
-    LARGE = (1 << SIZE_BITS) - 1
 
     interpreted_only: ClassVar[bool] = False
     policy = Part(Policy)
@@ -70,8 +70,7 @@ class Driver(RunAhead):
         if is_compiled():
             looking = stop - LATER
             self.require_sound(ops, threads, objects, start, stop)
-        i = start
-        while i < stop:
+        for i in range(start, stop):
             if i < looking:
                 self.look_ahead(objects[i + LATER], objects[i + SOONER], objects[i + SOONEST])
             kernel.op = self.n_ops
@@ -91,11 +90,11 @@ class Driver(RunAhead):
                 counts[CALL] += 1
                 block = blocks[slot]
                 if block != 0:
-                    size = block & self.LARGE
-                    self.live_bytes -= size if size < self.LARGE else self.large_sizes[slot]
+                    size = block & LARGE
+                    self.live_bytes -= size if size < LARGE else self.large_sizes[slot]
                     blocks[slot] = 0
                     self.live_objects -= 1
-                    policy.free(block >> self.SIZE_BITS)
+                    policy.free(block >> SIZE_BITS)
             else:
                 at = self.other(op, slot, sizes[i], alignments[i], written[i], offsets[i], args[i])
             if kernel.peak_resident_pages != self.seen_peak_pages:
@@ -105,8 +104,7 @@ class Driver(RunAhead):
                 addresses[i] = at
                 faults[i] = kernel.minor_faults - before
             self.n_ops += 1
-            i += 1
-        return i
+        return stop
 
     @in_bounds
     def require_sound(self, ops, threads, objects, start, stop):
@@ -147,12 +145,12 @@ class Driver(RunAhead):
     @in_bounds
     def address_of(self, slot):
         """Where an object lies; 0 if there is none."""
-        return self.blocks[slot] >> self.SIZE_BITS
+        return self.blocks[slot] >> SIZE_BITS
 
     def size_of(self, slot):
         """An object's size in bytes."""
-        size = self.blocks[slot] & self.LARGE
-        return size if size < self.LARGE else self.large_sizes[slot]
+        size = self.blocks[slot] & LARGE
+        return size if size < LARGE else self.large_sizes[slot]
 
     @inline
     @in_bounds
@@ -161,12 +159,12 @@ class Driver(RunAhead):
 
         SimulationError for an address that no program can have.
         """
-        if at >> (63 - self.SIZE_BITS) != 0:
+        if at >> (63 - SIZE_BITS) != 0:
             raise SimulationError("the policy gave a block outside of memory, at", at)
-        if size < self.LARGE:
-            self.blocks[slot] = at << self.SIZE_BITS | size
+        if size < LARGE:
+            self.blocks[slot] = at << SIZE_BITS | size
         else:
-            self.blocks[slot] = at << self.SIZE_BITS | self.LARGE
+            self.blocks[slot] = at << SIZE_BITS | LARGE
             self.large_sizes[slot] = size
 
     @inline
