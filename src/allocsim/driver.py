@@ -22,6 +22,9 @@ MMAP, MUNMAP, MREMAP, MADVISE = int(Op.MMAP), int(Op.MUNMAP), int(Op.MREMAP), in
 CALL, IRREGULAR = int(Event.CALL), int(Event.IRREGULAR)
 NEAR_ACCESS, FAR_ACCESS = int(Event.NEAR_ACCESS), int(Event.FAR_ACCESS)
 
+SIZE_BITS = 16  # of a word in `blocks`
+LARGE = (1 << SIZE_BITS) - 1
+
 
 class Driver(RunAhead):
     """The program's side: which object lies where, and what the program does with it.
@@ -31,9 +34,6 @@ class Driver(RunAhead):
     `large_sizes`, and LARGE stands for it. `live_bytes` counts the requests of live blocks; the
     program's own mappings are not part of it. With `writing` 0 the program writes nothing.
     """
-
-    SIZE_BITS = 16
-    LARGE = (1 << SIZE_BITS) - 1
 
     interpreted_only: ClassVar[bool] = False
     policy = Part(Policy)
@@ -72,9 +72,9 @@ class Driver(RunAhead):
         if is_compiled():
             looking = stop - LATER
             self.require_sound(ops, threads, objects, start, stop)
+        usual = self.usual
         seen = counts[NEAR_ACCESS] + counts[FAR_ACCESS]
-        i = start
-        while i < stop:
+        for i in range(start, stop):
             if i < looking:
                 self.look_ahead(objects[i + LATER], objects[i + SOONER], objects[i + SOONEST])
             kernel.op = self.n_ops
@@ -94,16 +94,16 @@ class Driver(RunAhead):
                 counts[CALL] += 1
                 block = blocks[slot]
                 if block != 0:
-                    size = block & self.LARGE
-                    self.live_bytes -= size if size < self.LARGE else self.large_sizes[slot]
+                    size = block & LARGE
+                    self.live_bytes -= size if size < LARGE else self.large_sizes[slot]
                     blocks[slot] = 0
                     self.live_objects -= 1
-                    policy.free(block >> self.SIZE_BITS)
+                    policy.free(block >> SIZE_BITS)
             else:
                 at = self.other(op, slot, sizes[i], alignments[i], written[i], offsets[i], args[i])
             accesses = counts[NEAR_ACCESS] + counts[FAR_ACCESS]
-            counts[IRREGULAR] += accesses - seen != self.usual[op]
-            self.usual[op] = accesses - seen
+            counts[IRREGULAR] += accesses - seen != usual[op]
+            usual[op] = accesses - seen
             seen = accesses
             if kernel.peak_resident_pages != self.seen_peak_pages:
                 self.seen_peak_pages = kernel.peak_resident_pages
@@ -112,8 +112,7 @@ class Driver(RunAhead):
                 addresses[i] = at
                 faults[i] = kernel.minor_faults - before
             self.n_ops += 1
-            i += 1
-        return i
+        return stop
 
     @in_bounds
     def require_sound(self, ops, threads, objects, start, stop):
@@ -154,12 +153,12 @@ class Driver(RunAhead):
     @in_bounds
     def address_of(self, slot):
         """Where an object lies; 0 if there is none."""
-        return self.blocks[slot] >> self.SIZE_BITS
+        return self.blocks[slot] >> SIZE_BITS
 
     def size_of(self, slot):
         """An object's size in bytes."""
-        size = self.blocks[slot] & self.LARGE
-        return size if size < self.LARGE else self.large_sizes[slot]
+        size = self.blocks[slot] & LARGE
+        return size if size < LARGE else self.large_sizes[slot]
 
     @inline
     @in_bounds
@@ -168,12 +167,12 @@ class Driver(RunAhead):
 
         SimulationError for an address that no program can have.
         """
-        if at >> (63 - self.SIZE_BITS) != 0:
+        if at >> (63 - SIZE_BITS) != 0:
             raise SimulationError("the policy gave a block outside of memory, at", at)
-        if size < self.LARGE:
-            self.blocks[slot] = at << self.SIZE_BITS | size
+        if size < LARGE:
+            self.blocks[slot] = at << SIZE_BITS | size
         else:
-            self.blocks[slot] = at << self.SIZE_BITS | self.LARGE
+            self.blocks[slot] = at << SIZE_BITS | LARGE
             self.large_sizes[slot] = size
 
     @inline

@@ -54,9 +54,10 @@ def host(method: Callable) -> Callable:
 class Component:
     """Base of all that simulates: state declared as class attributes, methods in plain Python.
 
-    See `allocsim.component.fields` for the declarations. `setup(self)`, if defined, runs once after
-    the whole tree exists. Every method is also known as `<Class>_<method>`: that is what a
-    `super().<method>(…)` call becomes when compiled.
+    See `allocsim.component.fields` for the declarations. They end up in `_fields`, not on the
+    class: Python finds an attribute of an instance faster if its class has none of that name.
+    `setup(self)`, if defined, runs once after the whole tree exists. Every method is also known as
+    `<Class>_<method>`: that is what a `super().<method>(…)` call becomes when compiled.
     """
 
     _fields: ClassVar[dict[str, Any]] = {}
@@ -71,6 +72,8 @@ class Component:
         for name, value in own.items():
             if inspect.isfunction(value) and not name.startswith("__"):
                 setattr(cls, f"{cls.__name__}_{name}", value)
+        for name in declared(own.items()):
+            delattr(cls, name)
         if any(isinstance(value, PerThread) for value in own.values()):
             cls.__setattr__ = _set_and_turn  # type: ignore[assignment]
 

@@ -29,7 +29,8 @@ N_BINS = 128
 
 def chunk_bytes(request):
     """The size of the chunk that serves a request."""
-    return max((request + 23) & -16, SMALLEST_CHUNK_BYTES)
+    size = (request + 23) & -16
+    return size if size > SMALLEST_CHUNK_BYTES else SMALLEST_CHUNK_BYTES
 
 
 def cache_index(size):

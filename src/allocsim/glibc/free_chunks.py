@@ -68,9 +68,10 @@ class FreeChunks(Bins):
 
     def search(self, need, index):
         """Sort the unsorted list, then look into the bins from `index` on and the top."""
-        block = self.sort(need, False)
-        if block != 0:
-            return block
+        if self.heads[2 * UNSORTED + 1] != UNSORTED:
+            block = self.sort(need, False)
+            if block != 0:
+                return block
         if need >= LARGE_BYTES:
             chunk = self.best_in_bin(need, index)
             if chunk != 0:
@@ -200,7 +201,7 @@ class FreeChunks(Bins):
 
     def top_bytes(self):
         """Size of the top; 0 before there is one."""
-        return self.size_of(self.top) if self.top != 0 else 0
+        return self.kernel.load(self.top + SIZE) & ~FLAGS if self.top != 0 else 0
 
     def split_top(self, need):
         """A block from the start of the top, or 0 when the top is too small."""
@@ -209,8 +210,8 @@ class FreeChunks(Bins):
             return 0
         chunk = self.top
         self.top = chunk + need
-        self.set_size(chunk, need | PREVIOUS_IN_USE | self.own_flag)
-        self.set_size(self.top, (size - need) | PREVIOUS_IN_USE)
+        self.kernel.store(chunk + SIZE, need | PREVIOUS_IN_USE | self.own_flag)
+        self.kernel.store(chunk + need + SIZE, (size - need) | PREVIOUS_IN_USE)
         return chunk + HEADER_BYTES
 
     # ---- freeing

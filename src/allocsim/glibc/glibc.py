@@ -83,7 +83,8 @@ class Glibc(Caching):
             block = self.take_large(chunk_bytes(size), 1)
             if block != 0:
                 return block
-        self.start_cache()
+        if self.tcache.structure == 0:
+            self.start_cache()
         return self.allocate(size)
 
     def allocate(self, request):

@@ -18,6 +18,7 @@ from allocsim.kernel.pages import (
 NEAR_ACCESS = int(Event.NEAR_ACCESS)  # a plain number: nearly every call looks it up
 assert Event.FAR_ACCESS == NEAR_ACCESS + 1  # `load` and `store` count on it
 LINES = 512  # the small cache: 32 KiB of 64-byte lines, direct-mapped
+LINE_MASK = LINES - 1
 
 
 class Memory(Pages):
@@ -39,11 +40,12 @@ class Memory(Pages):
     def load(self, address, width=8):
         """The integer of `width` bytes (1, 2, 4: unsigned; 8: signed) at an aligned address."""
         at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or address & (width - 1):
+        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or at & (width - 1):
             self.prepare_load(address, width)
         line = address >> 6
-        self.counts[NEAR_ACCESS + (self.lines[line & (LINES - 1)] != line)] += 1
-        self.lines[line & (LINES - 1)] = line
+        slot = line & LINE_MASK
+        self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
+        self.lines[slot] = line
         word = self.words[at >> 3]
         if width == 8:
             return word
@@ -54,11 +56,12 @@ class Memory(Pages):
     def store(self, address, value, width=8):
         """Write the low `width` bytes of `value` at an aligned address."""
         at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & (width - 1):
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & (width - 1):
             self.prepare_store(address, width)
         line = address >> 6
-        self.counts[NEAR_ACCESS + (self.lines[line & (LINES - 1)] != line)] += 1
-        self.lines[line & (LINES - 1)] = line
+        slot = line & LINE_MASK
+        self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
+        self.lines[slot] = line
         if width == 8:
             self.words[at >> 3] = value
         else:
@@ -98,7 +101,7 @@ class Memory(Pages):
         thread caches do this in every other call.
         """
         at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & 15:
             word = self.load_called(address)
             self.store_called(address + 8, 0)
             return word
@@ -111,7 +114,7 @@ class Memory(Pages):
     def push_link(self, address, link, key):
         """Load the word behind a multiple of 16, then store `key` there and `link` before it."""
         at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & 15:
             self.load_called(address + 8)
             self.store_called(address + 8, key)
             self.store_called(address, link)
@@ -125,7 +128,7 @@ class Memory(Pages):
     def load_pair(self, address):
         """The words at a multiple of 16 and behind it: two accesses, looked up once."""
         at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or address & 15:
+        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or at & 15:
             return self.load_called(address), self.load_called(address + 8)
         self.note_accesses(address, 2)
         return self.words[at >> 3], self.words[(at >> 3) + 1]
@@ -135,7 +138,7 @@ class Memory(Pages):
     def store_pair(self, address, first, second):
         """Write the words at a multiple of 16 and behind it: two accesses, looked up once."""
         at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or address & 15:
+        if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & 15:
             self.store_called(address, first)
             self.store_called(address + 8, second)
         else:
@@ -152,9 +155,10 @@ class Memory(Pages):
         lines of their own: a call more would slow interpreted runs down by a tenth.
         """
         line = address >> 6
+        slot = line & LINE_MASK
         self.counts[NEAR_ACCESS] += n - 1
-        self.counts[NEAR_ACCESS + (self.lines[line & (LINES - 1)] != line)] += 1
-        self.lines[line & (LINES - 1)] = line
+        self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
+        self.lines[slot] = line
 
     def load_called(self, address):
         """`load`, not inlined: for paths that are rarely taken."""
