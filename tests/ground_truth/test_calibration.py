@@ -39,6 +39,7 @@ from allocsim.ground_truth.calibration.heap_scripts import (
     churn,
     consolidation,
     pair,
+    released,
     sorting,
 )
 from allocsim.ground_truth.calibration.measure import (
@@ -166,7 +167,7 @@ def benchmarks() -> list[Benchmark]:
 def test_every_event_that_can_be_measured_is_in_some_benchmark(benchmarks):
     counted = set().union(*(parse_events(b.events) for b in benchmarks if b.events != FROM_MODEL))
     counted |= {"call", "near_access", "far_access"}  # by the model
-    counted |= {"byte_written", "far_byte_written"}
+    counted |= {"irregular", "write", "byte_written", "far_byte_written", "cold_release"}
     counted |= {"shootdown", "interruption", "sleep", "wake_delay", "waking"}  # by contests
     counted |= {"huge_fault", "huge_page_zeroed", "huge_page_released"}  # by figures
     unknown = {e.name.lower() for e in Event} - counted
@@ -187,6 +188,10 @@ def test_the_model_counts_what_a_script_does():
     sorted_ = sorting([2048 + 64 * i for i in range(50)]).model_counts()
     assert sorted_[Event.NEAR_ACCESS] + sorted_[Event.FAR_ACCESS] > 5
     assert sorted_[Event.CALL] == pytest.approx(1 / 50)
+    assert released(512, 2000).model_counts()[Event.COLD_RELEASE] > 0.5
+    various = churn(4096, 20, writes=True).model_counts()
+    assert various[Event.WRITE] == 0.5  # a step is a call, and every other one a malloc
+    assert 0.1 < various[Event.IRREGULAR] < 0.9
 
 
 def test_a_script_is_packed_with_its_timed_part_marked():
