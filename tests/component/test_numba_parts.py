@@ -5,12 +5,15 @@ and the range of versions in pyproject.toml must not be widened.
 """
 
 import json
+import operator
 
 import numba
 import numpy as np
 import pytest
 from numba import njit, types
 from numba.core import event
+from numba.core.registry import cpu_target
+from numba.core.targetconfig import ConfigStack
 from numba.core.typing.templates import (
     AttributeTemplate,
     infer_getattr,
@@ -32,6 +35,7 @@ from allocsim.component.method_compiler import (
     METHOD_OPTIONS,
     MethodCompiler,
     MethodLibrary,
+    remembering_operators,
     without_timers,
 )
 
@@ -202,6 +206,49 @@ def test_templates_of_attributes_can_be_found_by_name(point):
         return at(address).after_x + at(address).y
 
     assert go(point.ctypes.data) == (3 + 1) + 4
+
+
+def test_what_methods_call_is_compiled_once_for_callers_with_the_same_flags():
+    compiled, callers = [], []
+
+    class Watched(MethodCompiler):
+        def compile_extra(self, func):
+            compiled.append(func.__name__)
+            callers.append(ConfigStack.top_or_none())
+            return super().compile_extra(func)
+
+    def base(x):
+        raise NotImplementedError
+
+    def base_compiled(x):
+        return x + 1
+
+    options = METHOD_OPTIONS | {"pipeline_class": Watched}
+    overload(base, jit_options=options)(lambda x: base_compiled)
+    for _ in range(2):
+        njit(**options)(lambda x: base(x)).compile((types.int64,))
+    assert compiled == ["<lambda>", "base_compiled", "<lambda>"]
+    assert type(callers[1]).__hash__ is object.__hash__
+
+
+def test_the_types_of_operators_can_be_remembered():
+    asked = []
+    context = cpu_target.typing_context
+    resolve = context.resolve_function_type
+
+    @njit
+    def triple(x):
+        return x + x + x
+
+    def counted(function, *others):
+        asked.append(getattr(function, "typing_key", None))
+        return resolve(function, *others)
+
+    context.resolve_function_type = counted
+    with remembering_operators():
+        assert triple(7) == 21
+    assert asked.count(operator.add) == 1
+    assert context.resolve_function_type == resolve
 
 
 def test_numba_is_in_the_tested_range():

@@ -15,7 +15,11 @@ from allocsim.component.base import Component
 from allocsim.component.convention import failures
 from allocsim.component.linker import object_code
 from allocsim.component.machine_code import ARGUMENTS, NUMBER, RECORD, NotCompilable
-from allocsim.component.method_compiler import METHOD_OPTIONS, without_timers
+from allocsim.component.method_compiler import (
+    METHOD_OPTIONS,
+    remembering_operators,
+    without_timers,
+)
 from allocsim.component.records import array_at, pointer_cast, record_type
 from allocsim.component.refusals import Refused, explain_refusal
 
@@ -26,7 +30,12 @@ def compiled(cls: type[Component], method: str, kinds: tuple[str, ...]) -> bytes
     Raises NotCompilable, naming method and line, when numba refuses the tree.
     """
     try:
-        with warnings.catch_warnings(), _no_garbage_collection(), without_timers():
+        with (
+            warnings.catch_warnings(),
+            _no_garbage_collection(),
+            without_timers(),
+            remembering_operators(),
+        ):
             warnings.simplefilter("ignore")
             return _compiled(cls, method, kinds)
     except (numba.errors.NumbaError, Refused) as error:

@@ -6,21 +6,30 @@ inlined, ever runs. Leaving that out divides the time to compile a tree by four 
 in the result.
 
 Leans on these internal parts of numba: `jit(pipeline_class=…)`, `state.library` and
-`state.targetctx` of a compiler, `JITCodeLibrary`, and the timers of a dispatcher;
-tests/component/test_numba_parts.py holds a smoke test.
+`state.targetctx` of a compiler, `JITCodeLibrary`, `PassManager.run`, `Flags` and `ConfigStack`,
+`resolve_function_type` of the typing context, and the timers of a dispatcher;
+tests/component/test_numba_parts.py holds smoke tests.
 """
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from numba.core import cgutils, event
+from numba.core import cgutils, event, types
 from numba.core import typed_passes as typed
 from numba.core import untyped_passes as untyped
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
-from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+from numba.core.compiler import Compiler, Flags
+from numba.core.compiler_machinery import (
+    FunctionPass,
+    PassManager,
+    _pass_registry,
+    register_pass,
+)
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
+from numba.core.registry import cpu_target
+from numba.core.targetconfig import ConfigStack
 
 from allocsim.component.convention import Context
 from allocsim.component.refusals import Refused
@@ -76,6 +85,34 @@ class WithoutReferenceCounts(FunctionPass):
         return False
 
 
+class _SameFlags(Flags):
+    """Flags that are compared as the object that they are, which numba does all the time."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+_flags: dict[Flags, _SameFlags] = {}
+
+
+def _same(flags: Flags) -> _SameFlags:
+    """The one object that stands for all flags equal to these."""
+    if flags not in _flags:
+        _flags[flags.copy()] = _SameFlags(flags)
+    return _flags[flags]
+
+
+class _Passes(PassManager):
+    """Numba's passes, without what it does between them for debuggers and observers."""
+
+    def run(self, state: Any) -> None:
+        with ConfigStack().enter(_same(state.flags)):
+            for kind, _ in self.passes:
+                each = _pass_registry.get(kind).pass_inst
+                each.analysis = self._analysis
+                each.run_pass(state)
+
+
 class MethodCompiler(Compiler):
     """Numba's compiler for methods and entry points: what it makes stays intermediate code.
 
@@ -110,7 +147,7 @@ class MethodCompiler(Compiler):
 
     def define_pipelines(self) -> list[PassManager]:
         """The only pipeline that numba is to try."""
-        manager = PassManager("method")
+        manager = _Passes("method")
         for each in self.PASSES:
             manager.add_pass(each, each.__name__)
         manager.finalize()
@@ -145,3 +182,29 @@ def without_timers() -> Iterator[None]:
         yield
     finally:
         event.install_timer = install_timer
+
+
+_OPERATORS = frozenset(f for f in vars(operator).values() if callable(f))
+
+
+@contextmanager
+def remembering_operators() -> Iterator[None]:
+    """Have numba work out only once what an operator gives for operands of some types: it tries
+    dozens of rules, several times for each place where one stands."""
+    context = cpu_target.typing_context
+    resolve = context.resolve_function_type
+    known: dict[tuple, Any] = {}
+
+    def resolve_once(function: Any, arguments: Any, keywords: Any) -> Any:
+        if not isinstance(function, types.Function) or function.typing_key not in _OPERATORS:
+            return resolve(function, arguments, keywords)
+        asked = (function, tuple(arguments))
+        if asked not in known:
+            known[asked] = resolve(function, arguments, keywords)
+        return known[asked]
+
+    context.resolve_function_type = resolve_once
+    try:
+        yield
+    finally:
+        vars(context).pop("resolve_function_type", None)  # another thread may have been first
