@@ -20,7 +20,7 @@ BYTE_WRITTEN = int(Event.BYTE_WRITTEN)
 FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
 RECENT_BITS = 12
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 16 MiB, direct-mapped by page
-TABLE_LINE_BYTES = 8 * PAGE_BYTES  # pages whose entries in the page table share a cache line
+TABLE_LINE_SHIFT = 15  # eight pages, whose entries in the page table share a cache line
 TABLE_LINES = 64  # of the page table, held by a direct-mapped cache
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
@@ -277,18 +277,18 @@ class Pages(Component):
         n = self.drop(address, n_bytes)
         self.charge(Event.PAGE_RELEASED, n)
         if n > 0:
-            line = address // TABLE_LINE_BYTES
-            if self.table_lines[line % TABLE_LINES] != line:
+            line = address >> TABLE_LINE_SHIFT
+            if self.table_lines[line & (TABLE_LINES - 1)] != line:
                 self.charge(Event.COLD_RELEASE, 1)
             self.note_lines(address, n_bytes)
 
     def note_lines(self, address, n_bytes):
         """The kernel changes the page table's entries for a range of pages."""
-        line = address // TABLE_LINE_BYTES
-        last = (address + n_bytes - 1) // TABLE_LINE_BYTES
+        line = address >> TABLE_LINE_SHIFT
+        last = (address + n_bytes - 1) >> TABLE_LINE_SHIFT
         line = max(line, last - TABLE_LINES + 1)
         while line <= last:
-            self.table_lines[line % TABLE_LINES] = line
+            self.table_lines[line & (TABLE_LINES - 1)] = line
             line += 1
 
     def drop(self, address, n_bytes):
