@@ -33,6 +33,6 @@ def _documents(cls: type, seen: set[type]) -> Iterator[tuple[str, str]]:
         seen.add(each)
         yield inspect.cleandoc(each.__doc__ or ""), each.__name__
         yield sys.modules[each.__module__].__doc__ or "", each.__module__.rpartition(".")[2]
-        for value in vars(each).values():
+        for value in each._fields.values():
             if isinstance(value, Part):
                 yield from _documents(value.cls, seen)
