@@ -82,9 +82,9 @@ def measure_command(
 
     Example: `allocsim measure sqlite3 --allocator glibc --allocator jemalloc`
     """
-    from allocsim.ground_truth.measurement.command import MeasureRequest, measure_command
+    from allocsim.ground_truth.measurement import command
 
-    request = MeasureRequest(
+    request = command.MeasureRequest(
         workload=workload,
         allocators=tuple(allocator or ("glibc",)),
         policies=tuple(policy or ()),
@@ -95,7 +95,7 @@ def measure_command(
     )
     if output is not None:
         check_folder(output)
-    columns = measure_command(request, json_output)
+    columns = command.measure_command(request, json_output)
     if output is not None:
         from allocsim.figures.measurement import draw_measurement_files
 
@@ -124,13 +124,9 @@ def validate_command(
 
     Example: `allocsim validate sqlite3 perl --set mmap_threshold=64K -o out`
     """
-    from allocsim.ground_truth.validation.command import (
-        ValidateRequest,
-        validate_command,
-        write_costs,
-    )
+    from allocsim.ground_truth.validation import command
 
-    request = ValidateRequest(
+    request = command.ValidateRequest(
         workloads=tuple(workloads),
         allocator=allocator,
         policy=policy,
@@ -142,11 +138,11 @@ def validate_command(
     )
     if output is not None:
         check_folder(output)
-    found = validate_command(request, json_output)
+    found = command.validate_command(request, json_output)
     if output is not None:
         from allocsim.figures.validation import draw_validation_files
 
-        _tell([*draw_validation_files(found, output), *write_costs(found, output)])
+        _tell([*draw_validation_files(found, output), *command.write_costs(found, output)])
 
 
 def _tell(files: Iterable[Path]) -> None:

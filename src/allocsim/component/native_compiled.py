@@ -61,6 +61,18 @@ def _prefetch(context, array, i):
     return types.none(array, types.intp), generate
 
 
+def _fetch(array, i):
+    _prefetch(array, i)
+
+
+def _ctz(x):
+    return np.int64(trailing_zeros(np.int64(x)))
+
+
+def _ilog2(x):
+    return np.int64(63 - leading_zeros(np.int64(x)))
+
+
 def _inlined(helper):
     """By LLVM: numba's own inlining takes it much longer."""
     return overload(helper, jit_options=METHOD_OPTIONS | {"forceinline": True})
@@ -72,10 +84,10 @@ def _called(helper):
 
 def register() -> None:
     """Give numba the compiled bodies; called once, before anything is compiled."""
-    _inlined(native.prefetch)(lambda array, i: lambda array, i: _prefetch(array, i))  # type: ignore[call-arg]
+    _inlined(native.prefetch)(lambda array, i: _fetch)
     _inlined(native.is_compiled)(lambda: lambda: True)
-    _inlined(native.ctz)(lambda x: lambda x: np.int64(trailing_zeros(np.int64(x))))  # type: ignore[call-arg]
-    _inlined(native.ilog2)(lambda x: lambda x: np.int64(63 - leading_zeros(np.int64(x))))  # type: ignore[call-arg]
+    _inlined(native.ctz)(lambda x: _ctz)
+    _inlined(native.ilog2)(lambda x: _ilog2)
     _inlined(native.wrap)(lambda x: lambda x: np.int64(x))
     _inlined(native.unsigned)(lambda x: lambda x: np.uint64(x))
     _called(native.zero)(lambda words, start, n: _zero)

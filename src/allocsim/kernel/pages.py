@@ -177,7 +177,7 @@ class Pages(Component):
         n = last - page
         self.charge_faults(Event.WRITE_FAULT, n)
         self.charge(Event.PAGE_ZEROED, n)
-        self.note_lines(base + page * PAGE_BYTES, n * PAGE_BYTES)
+        self.note_table_lines(base + page * PAGE_BYTES, n * PAGE_BYTES)
         fill(self.state, page, n, WRITTEN)
         highest = (base >> PAGE_SHIFT) + last - 1
         if not self.is_recent(highest):
@@ -230,7 +230,7 @@ class Pages(Component):
         """The page (absent so far) becomes readable: the page of zeros is mapped."""
         self.area_of(address, 1)
         self.charge_faults(Event.READ_FAULT, 1)
-        self.note_lines(address, 1)
+        self.note_table_lines(address, 1)
         self.state[page] = ZERO
 
     def write_fault(self, page, address):
@@ -243,7 +243,7 @@ class Pages(Component):
             return
         self.charge_faults(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
         self.charge(Event.PAGE_ZEROED, 1)
-        self.note_lines(address, 1)
+        self.note_table_lines(address, 1)
         self.note_recent(address >> PAGE_SHIFT, 1)
         self.add_resident(1)
 
@@ -280,9 +280,9 @@ class Pages(Component):
             line = address >> TABLE_LINE_SHIFT
             if self.table_lines[line & (TABLE_LINES - 1)] != line:
                 self.charge(Event.COLD_RELEASE, 1)
-            self.note_lines(address, n_bytes)
+            self.note_table_lines(address, n_bytes)
 
-    def note_lines(self, address, n_bytes):
+    def note_table_lines(self, address, n_bytes):
         """The kernel changes the page table's entries for a range of pages."""
         line = address >> TABLE_LINE_SHIFT
         last = (address + n_bytes - 1) >> TABLE_LINE_SHIFT
