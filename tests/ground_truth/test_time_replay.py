@@ -84,7 +84,15 @@ def test_another_allocator_by_preloading(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_waiting_for_each_others_objects_is_told_apart() -> None:
+def test_without_calls_nothing_of_the_programs_own_is_done_either() -> None:
+    ops = [Op.MMAP, Op.READ, Op.TOUCH, Op.MADVISE, Op.MUNMAP]
+    trace = Trace.of(op=ops, object=0, size=1 << 20, arg=[3, 0, 0, 4, 0])
+    assert time_replay(trace, writes="fill").minor_faults >= 256
+    assert time_replay(trace, null=True).minor_faults == 0
+
+
+@pytest.mark.slow
+def test_waiting_for_each_others_objects_is_told_apart_and_keeps_no_cpu() -> None:
     """Thread 1 frees what thread 0 gets, after a block that keeps thread 0 busy."""
     busy, rounds = 64 << 20, 20
     op = [Op.MALLOC, Op.MALLOC, Op.FREE, Op.FREE] * rounds
@@ -92,3 +100,17 @@ def test_waiting_for_each_others_objects_is_told_apart() -> None:
     trace = Trace.of(op=op, object=[0, 1, 1, 0] * rounds, size=size, thread=thread)
     waiter = time_replay(trace, writes="fill", free_threads=True).threads[1]
     assert waiter.waiting_ns > 0.5 * waiter.cpu_ns
+    assert waiter.cpu_ns < 0.1 * waiter.wall_ns  # it sleeps
+
+
+@pytest.mark.slow
+def test_no_thread_is_left_asleep() -> None:
+    """Objects wander round all threads, so that every operation waits for another thread's."""
+    rounds = 2000
+    op, size = [Op.MALLOC, Op.FREE] * rounds, [100, 0] * rounds
+    thread = [i % 4 for i in range(2 * rounds)]
+    for n_objects in (1, 3):
+        objects = [i // 2 % n_objects for i in range(2 * rounds)]
+        trace = Trace.of(op=op, object=objects, size=size, thread=thread)
+        timing = time_replay(trace, free_threads=True)
+        assert timing.ops == 2 * rounds

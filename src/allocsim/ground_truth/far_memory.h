@@ -46,10 +46,11 @@ struct mapping {
     uint64_t left; /* less than end - start where a hole was unmapped */
 };
 
-/* A word that one thread sleeps on, alone on its cache line. */
+/* What one thread sleeps on, alone on its cache line. */
 struct gate {
     int32_t open;
-    char padding[60];
+    uint32_t awaited; /* the object that it waits for while running freely, plus 1; 0: none */
+    char padding[56];
 };
 
 static struct {

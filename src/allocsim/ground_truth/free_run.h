@@ -1,8 +1,9 @@
 /* Timing of threads that run freely: each makes its own ops in order, as fast as it can.
  *
- * An op waits only for the earlier ops on the same object, whichever threads make them. All ops
- * are in memory, sorted by thread; objects are numbered anew so that those first used by different
- * threads share no cache line.
+ * An op waits only for the earlier ops on the same object, whichever threads make them: spinning for
+ * some microseconds, then asleep. A thread that kept its CPU busy would be interrupted whenever another
+ * one unmaps pages, as no thread of a program that waits is. All ops are in memory, sorted by thread;
+ * objects are numbered anew so that those first used by different threads share no cache line.
  */
 #ifndef ALLOCSIM_FREE_RUN_H
 #define ALLOCSIM_FREE_RUN_H
@@ -32,6 +33,7 @@ static struct {
     uint32_t *turns;   /* per op: how many ops on its object come before it */
     uint32_t *done;    /* per object, by its new number: how many have been made */
     uint32_t *renamed; /* per object: first its owner plus 1, then its new number */
+    uint64_t *latest;  /* per object, by its new number: its latest op among those placed, plus 1 */
     uint64_t *first;   /* per thread: its first op; one more for the end */
     uint64_t *next;    /* per thread: where its next op or object goes */
     struct thread_time *times;
@@ -74,11 +76,36 @@ static void rename_objects(uint64_t n_slots, uint64_t n_threads) {
     }
 }
 
+/* An op's own thread is known by its place; in its stead stands that of the next op on the object
+ * where that is another one, plus 1, or 0. */
+INLINE int32_t successor_of(const struct op *op) { return thread_of(op) - 1; }
+
+static void set_successor(struct op *op, int32_t thread) {
+    op->kind_and_thread = (uint32_t)kind_of(op) | (uint32_t)(thread + 1) << 8;
+}
+
+static uint64_t thread_at(uint64_t i) {
+    uint64_t thread = 0;
+    while (i >= free_run.first[thread + 1]) thread++;
+    return thread;
+}
+
+/* The op at place i comes after those on its object that have been placed. */
+static void queue_op(uint64_t i, int32_t thread) {
+    int32_t object = free_run.ops[i].object;
+    uint64_t before = free_run.latest[object];
+    if (before && thread_at(before - 1) != (uint64_t)thread) set_successor(&free_run.ops[before - 1], thread);
+    free_run.latest[object] = i + 1;
+    free_run.turns[i] = free_run.done[object]++;
+}
+
 static void place_op(const struct op *op) {
     uint64_t i = free_run.next[thread_of(op)]++;
     free_run.ops[i] = *op;
     free_run.ops[i].object = (int32_t)free_run.renamed[op->object];
-    free_run.turns[i] = kind_of(op) == MARK ? NO_TURN : free_run.done[free_run.ops[i].object]++;
+    set_successor(&free_run.ops[i], -1);
+    free_run.turns[i] = NO_TURN;
+    if (kind_of(op) != MARK) queue_op(i, thread_of(op));
 }
 
 static void *take(char **free, uint64_t bytes) {
@@ -95,7 +122,8 @@ static char *map_populated(uint64_t address, uint64_t bytes) {
 
 static void map_tables(uint64_t n_slots, uint64_t n_threads) {
     uint64_t slots = slots_with_gaps(n_slots, n_threads);
-    char *at = map_populated(FREE_RUN_ADDRESS, 8 * slots + 48 * n_threads + 8 * PAGE_BYTES);
+    char *at = map_populated(FREE_RUN_ADDRESS, 16 * slots + 48 * n_threads + 9 * PAGE_BYTES);
+    free_run.latest = take(&at, sizeof(uint64_t) * slots);
     free_run.done = take(&at, sizeof(uint32_t) * slots);
     free_run.renamed = take(&at, sizeof(uint32_t) * n_slots);
     free_run.first = take(&at, sizeof(uint64_t) * (n_threads + 1));
@@ -129,20 +157,34 @@ INLINE int is_turn(const uint32_t *done, uint32_t turn) {
     return __atomic_load_n(done, __ATOMIC_ACQUIRE) == turn;
 }
 
-/* Let others run until it is the op's turn; the processor time that this takes is noted. */
-static void wait_long(const uint32_t *done, uint32_t turn, uint64_t thread) {
+/* Sleep until it is the turn of the thread's op on `object`; the processor time of that is noted. */
+static void sleep_until_turn(const uint32_t *done, uint32_t turn, uint32_t object, uint64_t thread) {
+    uint32_t *awaited = &far.gates[thread].awaited;
     uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    while (!is_turn(done, turn)) RAW(SYS_sched_yield);
+    __atomic_store_n(awaited, object + 1, __ATOMIC_SEQ_CST);
+    if (!is_turn(done, turn) || !__atomic_exchange_n(awaited, 0, __ATOMIC_SEQ_CST)) pass_gate(thread);
+    free_run.times[thread].waiting_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+}
+
+/* An op is done, and another thread's is next on its object: wake that thread if it sleeps so long.
+ * What that takes is no part of the op either. */
+static __attribute__((noinline)) void wake_successor(const struct op *op, uint64_t thread) {
+    uint64_t successor = (uint64_t)successor_of(op);
+    uint32_t *awaited = &far.gates[successor].awaited, object = (uint32_t)op->object + 1;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!__atomic_compare_exchange_n(awaited, &object, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) return;
+    uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    open_gate(successor);
     free_run.times[thread].waiting_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
 }
 
 /* A short wait is timed by the processor's counter: asking the kernel would take longer than it. */
-static __attribute__((noinline)) void wait_for_turn(const uint32_t *done, uint32_t turn, uint64_t thread) {
+static __attribute__((noinline)) void wait_for_turn(const uint32_t *done, uint32_t turn, uint32_t object, uint64_t thread) {
     uint64_t start = __builtin_ia32_rdtsc();
     for (int spins = 0; spins < SPINS && !is_turn(done, turn); spins++) __builtin_ia32_pause();
     uint64_t ticks = __builtin_ia32_rdtsc() - start;
     free_run.waiting_ticks[thread] += ticks < MOST_TICKS ? ticks : MOST_TICKS;
-    if (!is_turn(done, turn)) wait_long(done, turn, thread);
+    if (!is_turn(done, turn)) sleep_until_turn(done, turn, object, thread);
 }
 
 #define FREE_LOOP(name, action)                                                                \
@@ -151,9 +193,10 @@ static __attribute__((noinline)) void wait_for_turn(const uint32_t *done, uint32
             const struct op *op = &free_run.ops[i];                                            \
             uint32_t *done = &free_run.done[op->object], turn = free_run.turns[i];             \
             if (turn == NO_TURN) continue;                                                     \
-            if (!is_turn(done, turn)) wait_for_turn(done, turn, thread);                       \
+            if (!is_turn(done, turn)) wait_for_turn(done, turn, (uint32_t)op->object, thread); \
             action;                                                                            \
             __atomic_store_n(done, turn + 1, __ATOMIC_RELEASE);                                \
+            if (successor_of(op) >= 0) wake_successor(op, thread);                             \
         }                                                                                      \
     }
 

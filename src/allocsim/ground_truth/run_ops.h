@@ -63,20 +63,43 @@ INLINE void program_writes(uintptr_t start, int64_t bytes, enum writes writes) {
         write_each_page(start, bytes);
 }
 
+struct allocator {
+    void *(*malloc)(size_t);
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    void *(*memalign)(size_t, size_t);
+    void (*free)(void *);
+};
+
+static const struct allocator c_library = {malloc, calloc, realloc, memalign, free};
+
+/* One that gives nothing, so that no block is written or read either: what is left is the loop, with
+ * calls that the processor has to foresee as it has to foresee those of the C library. */
+#define NULL_CALL static __attribute__((noinline))
+static void *volatile nothing; /* volatile: the compiler would leave calls out if it knew */
+NULL_CALL void *null_malloc(size_t size) { return (void)size, nothing; }
+NULL_CALL void *null_calloc(size_t n, size_t size) { return (void)n, (void)size, nothing; }
+NULL_CALL void *null_realloc(void *block, size_t size) { return (void)block, (void)size, nothing; }
+NULL_CALL void *null_memalign(size_t alignment, size_t size) { return (void)alignment, (void)size, nothing; }
+NULL_CALL void null_free(void *block) { (void)block, (void)nothing; }
+
+static const struct allocator null_allocator = {null_malloc, null_calloc, null_realloc, null_memalign,
+                                                null_free};
+
 /* A failed realloc leaves the block as it was; one to 0 bytes has freed it. */
-INLINE uintptr_t run_realloc(uintptr_t *slot, size_t size) {
-    uintptr_t address = (uintptr_t)realloc((void *)*slot, size);
+INLINE uintptr_t run_realloc(uintptr_t *slot, size_t size, const struct allocator *use) {
+    uintptr_t address = (uintptr_t)use->realloc((void *)*slot, size);
     if (address || size == 0) *slot = address;
     return address;
 }
 
-INLINE uintptr_t run_allocation(const struct op *op, uintptr_t *slot) {
+INLINE uintptr_t run_allocation(const struct op *op, uintptr_t *slot, const struct allocator *use) {
     size_t size = (size_t)op->size;
     switch (kind_of(op)) {
-    case MALLOC: return *slot = (uintptr_t)malloc(size);
-    case CALLOC: return *slot = (uintptr_t)calloc(1, size);
-    case REALLOC: return run_realloc(slot, size);
-    default: return *slot = (uintptr_t)memalign((size_t)op->detail, size);
+    case MALLOC: return *slot = (uintptr_t)use->malloc(size);
+    case CALLOC: return *slot = (uintptr_t)use->calloc(1, size);
+    case REALLOC: return run_realloc(slot, size, use);
+    default: return *slot = (uintptr_t)use->memalign((size_t)op->detail, size);
     }
 }
 
@@ -120,30 +143,35 @@ static __attribute__((noinline)) uintptr_t run_mapping_op(const struct op *op) {
 }
 
 /* Make one op, with the program's writes; the address returned, 0 where none is. */
-INLINE uintptr_t run_op(const struct op *op, enum writes writes) {
+INLINE uintptr_t run_op_by(const struct allocator *use, const struct op *op, enum writes writes) {
     uintptr_t *slot = &far.slots[op->object];
     enum kind kind = kind_of(op);
     if (kind <= ALIGNED_ALLOC) {
-        uintptr_t address = run_allocation(op, slot);
+        uintptr_t address = run_allocation(op, slot, use);
         program_writes(address, op->extent, writes);
         return address;
     }
     if (kind == FREE) {
-        free((void *)*slot);
+        use->free((void *)*slot);
         *slot = 0;
     } else if (kind == TOUCH) {
         if (*slot) program_writes(*slot + (uint64_t)op->extent, op->size, writes);
     } else if (kind == READ) {
         if (*slot) read_each_page(*slot + (uint64_t)op->extent, op->size);
-    } else if (kind != MARK) {
+    } else if (kind != MARK && use == &c_library) {
         return run_mapping_op(op);
     }
     return 0;
 }
 
-/* What remains of an op when no allocator is called: its decoding and its slot. */
-INLINE void run_nothing(const struct op *op) {
-    *(volatile uintptr_t *)&far.slots[op->object] = kind_of(op) == FREE ? 0 : (uintptr_t)op->size;
+INLINE uintptr_t run_op(const struct op *op, enum writes writes) {
+    return run_op_by(&c_library, op, writes);
 }
+
+/* What remains of an op when the allocator does nothing: its decoding, its slot and a call.
+ *
+ * Which call comes next is hard to foresee where a program calls in a random order, and costs as much
+ * as a short call itself. In a program every call has its own place, and history. */
+INLINE void run_nothing(const struct op *op) { run_op_by(&null_allocator, op, WRITE_NOTHING); }
 
 #endif
