@@ -208,6 +208,16 @@ def test_a_writer_sleeps_until_faults_in_flight_in_its_area_are_over(policy, wai
     assert result.threads["kernel_ns"].sum() == faults + 2000 * counts[Event.WAKING]
 
 
+def test_waking_a_thread_is_dear_only_where_it_rouses_an_idle_cpu():
+    table = prices(mmap=1000.0, write_fault=10_000.0, wake_delay=3000.0, waking=2000.0)
+    scarce, ample = (
+        run(workload(4, 800), costs=table, kernel_options={"cpus": n}).driver.policy.kernel.counts
+        for n in (2, 4)
+    )
+    assert scarce[Event.SWITCH] > 10
+    assert ample[Event.SWITCH] == 0 < 10 < ample[Event.SLEEP]
+
+
 def test_a_lock_of_the_policys_makes_threads_wait():
     options = {"kernel_options": {"cpus": 4}, "costs": prices(mmap=1000.0, lock=1.0)}
     free, locked = (run(workload(4, 600), p, **options) for p in (Pages, Locked))

@@ -3,6 +3,7 @@
 import pytest
 
 from allocsim.engine.clock import Timeline, Turn
+from allocsim.engine.locks import Cpus
 from allocsim.engine.mmap_lock import HANDOFF_PS, SPIN_PS, MmapLock
 
 WAKE_DELAY = 50
@@ -16,7 +17,7 @@ class Bench:
     """
 
     def __init__(self, wake_delay=WAKE_DELAY):
-        self.timeline, self.lock = Timeline(), MmapLock(wake_delay)
+        self.timeline, self.lock = Timeline(), MmapLock(wake_delay, Cpus(1))
         self.turns, self.held, self.asleep = {}, {}, {}
 
     def thread(self, number, arrives, writes, hold, shared=0, sleeps=None):
@@ -148,7 +149,7 @@ def test_whoever_spun_in_vain_keeps_others_from_trying_until_a_writer_had_the_lo
 
 
 def test_an_areas_own_lock_keeps_faults_on_it_out_while_a_writer_changes_it():
-    lock = MmapLock(WAKE_DELAY)
+    lock = MmapLock(WAKE_DELAY, Cpus(1))
     lock.hold(Turn(Timeline(), 0), True, 100, 40, 4096, 8192)
     assert lock.locks_area(4096, 8192, 59)
     assert not lock.locks_area(4096, 8192, 60)  # from here on as a reader
@@ -158,7 +159,7 @@ def test_an_areas_own_lock_keeps_faults_on_it_out_while_a_writer_changes_it():
 def test_a_writer_waits_for_faults_in_flight_in_its_area_only():
     timeline = Timeline()
     writer, first, second, away = (Turn(timeline, number) for number in range(4))
-    lock = MmapLock(WAKE_DELAY)
+    lock = MmapLock(WAKE_DELAY, Cpus(1))
     lock.fault(first, 100, 4096, 8192)
     lock.fault(second, 120, 8192, 12288)
     lock.fault(away, 500, 1 << 20, 2 << 20)

@@ -25,6 +25,7 @@ from allocsim.ground_truth.calibration.benchmark import (
 from allocsim.ground_truth.calibration.benchmarks import all_benchmarks
 from allocsim.ground_truth.calibration.contention import (
     INTERRUPTIONS,
+    SWITCHING,
     TURNS,
     WAKING,
     contests,
@@ -40,6 +41,7 @@ from allocsim.ground_truth.calibration.heap_scripts import (
     consolidation,
     pair,
     released,
+    settled,
     sorting,
 )
 from allocsim.ground_truth.calibration.measure import (
@@ -168,7 +170,7 @@ def test_every_event_that_can_be_measured_is_in_some_benchmark(benchmarks):
     counted = set().union(*(parse_events(b.events) for b in benchmarks if b.events != FROM_MODEL))
     counted |= {"call", "near_access", "far_access"}  # by the model
     counted |= {"irregular", "write", "byte_written", "far_byte_written", "cold_release"}
-    counted |= {"shootdown", "interruption", "sleep", "wake_delay", "waking"}  # by contests
+    counted |= {"shootdown", "interruption", "sleep", "switch", "wake_delay", "waking"}  # contests
     counted |= {"huge_fault", "huge_page_zeroed", "huge_page_released"}  # by figures
     unknown = {e.name.lower() for e in Event} - counted
     assert unknown == {"major_fault", "page_swapped", "spin_ns"}
@@ -191,7 +193,11 @@ def test_the_model_counts_what_a_script_does():
     assert released(512, 2000).model_counts()[Event.COLD_RELEASE] > 0.5
     various = churn(4096, 20, writes=True).model_counts()
     assert various[Event.WRITE] == 0.5  # a step is a call, and every other one a malloc
-    assert 0.1 < various[Event.IRREGULAR] < 0.9
+    assert 0.1 < various[Event.IRREGULAR] < 5
+    small, large = (settled(64, n).model_counts() for n in (100, 4000))
+    assert small[Event.CALL] == large[Event.CALL] == 1
+    assert small.get(Event.FAR_ACCESS, 0) < 0.1 < large[Event.FAR_ACCESS]
+    assert Event.BRK not in small | large  # they no longer grow
 
 
 def test_a_script_is_packed_with_its_timed_part_marked():
@@ -371,7 +377,7 @@ def test_a_failing_benchmark_is_named(tmp_path):
 
 def test_what_threads_cost_each_other_comes_from_contests_of_two():
     cpu = {"drop_page_running:1": 100.0, "drop_page_running:2": 350.0, TURNS.name: 15.0}
-    cpu[INTERRUPTIONS.name] = 70.0
+    cpu |= {INTERRUPTIONS.name: 70.0, SWITCHING.name: 5.0}
     found = prices(
         [1, 2],
         lambda name: np.full(5, cpu[name]),
@@ -380,7 +386,8 @@ def test_what_threads_cost_each_other_comes_from_contests_of_two():
     )
     ns = {name: estimate.ns for name, estimate in found.items()}
     assert ns == {
-        "shootdown": 250.0, "interruption": 70.0, "sleep": 15.0, "wake_delay": 40.0, "waking": 9.0
+        "shootdown": 250.0, "interruption": 70.0, "sleep": 15.0, "switch": 5.0,
+        "wake_delay": 40.0, "waking": 9.0,
     }  # fmt: skip
     assert prices([1], lambda _: np.zeros(5), lambda _: np.zeros(5), np.random.default_rng(1)) == {}
 
@@ -418,7 +425,7 @@ def test_a_real_run_prices_every_event_and_finds_what_must_be_dearer(measured):
 @pytest.mark.slow
 def test_a_real_run_tells_every_contest_and_every_interval_in_order(measured):
     kinds = {c.kind for c in contests(measured.threads)} - {
-        c.kind for c in (TURNS, WAKING, INTERRUPTIONS)
+        c.kind for c in (TURNS, SWITCHING, WAKING, INTERRUPTIONS)
     }
     assert set(measured.contention) == kinds
     for kind in measured.contention.values():

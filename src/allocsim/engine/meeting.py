@@ -35,7 +35,7 @@ class Meeting:
         self.timeline = Timeline()
         self.cpus, self.scarce = Cpus(cpus), cpus < n_threads
         self.wake_delay = int(kernel.costs.price_ps(Event.WAKE_DELAY, 1))
-        self.mmap_lock = MmapLock(self.wake_delay)
+        self.mmap_lock = MmapLock(self.wake_delay, self.cpus)
         self.shootdown = int(kernel.costs.price_ps(Event.SHOOTDOWN, 1))
         self.interruption = int(kernel.costs.price_ps(Event.INTERRUPTION, 1))
         self.waking = int(kernel.costs.price_ps(Event.WAKING, 1))

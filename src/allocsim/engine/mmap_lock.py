@@ -5,6 +5,7 @@ from collections import deque
 import simpy
 
 from allocsim.engine.clock import Turn
+from allocsim.engine.locks import Cpus
 
 SPIN_PS = 10_500_000
 """A writer spins so long for readers to leave before it goes to sleep: Linux's limit for one."""
@@ -24,7 +25,8 @@ class MmapLock:
     nobody knows when these will leave.
     """
 
-    def __init__(self, wake_delay: int) -> None:
+    def __init__(self, wake_delay: int, cpus: Cpus) -> None:
+        self._cpus = cpus
         self._wake_delay = max(wake_delay, 1)  # no sleeper is as fast as who spins
         self.writer_until = self.readers_until = 0
         self.lo = self.hi = 0
@@ -176,11 +178,11 @@ class MmapLock:
             self._limit.at(limit)
 
     def _wake(self, turn: Turn, waker: Turn | None, at: int) -> None:
-        """Let the sleeper's turn come at that time; `waker` spends time on it."""
+        """Let the sleeper's turn come at that time; `waker` spends time on it if a CPU is idle."""
         if not turn.appointed:
             turn.appointed = True
             turn.at(at)
-            if waker is not None:
+            if waker is not None and self._cpus.free:
                 waker.wakings += 1
 
     def _spun_for_long(self, limit: simpy.Event) -> None:

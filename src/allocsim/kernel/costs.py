@@ -55,8 +55,9 @@ class Event(IntEnum):
     INTERRUPTION = 33  # a running thread is stopped by another one's shootdown
     WAKING = 34  # what of SLEEP whoever wakes the sleeper loses of its own time
     COLD_RELEASE = 35  # a system call gives back pages whose part of the page table no cache holds
-    IRREGULAR = 36  # a call with more or fewer accesses than the last of its kind: wrong guesses
+    IRREGULAR = 36  # by how far a call's accesses are from those of the last of its kind: in eights
     WRITE = 37  # by the program: what a write to a block costs apart from its bytes
+    SWITCH = 38  # what SLEEP is where no CPU is idle when the thread is woken
 
 
 N_EVENTS = len(Event)
@@ -69,7 +70,7 @@ PARTS = {
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
         Event.PAGE_RELEASED, Event.COLD_RELEASE, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
-        Event.SHOOTDOWN, Event.INTERRUPTION, Event.SLEEP, Event.SPIN_NS,
+        Event.SHOOTDOWN, Event.INTERRUPTION, Event.SLEEP, Event.SWITCH, Event.SPIN_NS,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),

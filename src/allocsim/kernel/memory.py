@@ -39,7 +39,9 @@ class Memory(Pages):
     @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def load(self, address, width=8):
         """The integer of `width` bytes (1, 2, 4: unsigned; 8: signed) at an aligned address."""
-        at = self.locate(address)
+        at = address - self.low_base  # locate() by hand for the heap: interpreted calls are slow
+        if at >= self.low_span:
+            at = self.locate(address)
         if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or at & (width - 1):
             self.prepare_load(address, width)
         line = address >> 6
@@ -55,7 +57,9 @@ class Memory(Pages):
     @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def store(self, address, value, width=8):
         """Write the low `width` bytes of `value` at an aligned address."""
-        at = self.locate(address)
+        at = address - self.low_base
+        if at >= self.low_span:
+            at = self.locate(address)
         if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & (width - 1):
             self.prepare_store(address, width)
         line = address >> 6

@@ -64,6 +64,7 @@ static const struct contest contests[] = {
     {"shootdown_sleeping", 0, shootdowns, sleep_until_over},
     {"interruptions", 0, interruptions, drop_until_over},
     {"take_turns", 1, take_turns, NULL},
+    {"take_turns_here", 1, take_turns_here, NULL},
     {"wake_sleeper", 0, wake_sleeper, be_woken},
 };
 

@@ -90,6 +90,12 @@ static void take_turns(struct stopwatch *watch) {
     stop(watch, TURNS);
 }
 
+/* The same on one CPU, which one of the two always has. */
+static void take_turns_here(struct stopwatch *watch) {
+    stay_on(contenders[0].cpu);
+    take_turns(watch);
+}
+
 static int drops;  /* pages that another thread has given back */
 static int sleeps; /* how often the sleeper was about to sleep, and was woken */
 static int wakes;

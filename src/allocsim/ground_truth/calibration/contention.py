@@ -52,6 +52,9 @@ KINDS = (
 TURNS = Contest("take_turns", "take_turns", 1, 2)
 """Two threads that wake each other; a repetition has two delays, and one sleep of either."""
 
+SWITCHING = Contest("take_turns_here", "take_turns_here", 1, 2)
+"""The same on one CPU, which is never idle; a repetition has one sleep of either."""
+
 WAKING = Contest("wake_sleeper", "wake_sleeper", 1, 2)
 """One thread wakes another one; a repetition is the call."""
 
@@ -69,7 +72,7 @@ def thread_counts(cpus: int | None = None) -> list[int]:
 def contests(threads: Sequence[int]) -> list[Contest]:
     """Every kind with every number of threads, and what only two threads have."""
     found = [Contest(k.name, k.body, k.pages, n) for k in KINDS for n in threads]
-    return [*found, TURNS, WAKING, INTERRUPTIONS] if 2 in threads else found
+    return [*found, TURNS, SWITCHING, WAKING, INTERRUPTIONS] if 2 in threads else found
 
 
 Rounds = Callable[[str], np.ndarray]
@@ -90,6 +93,7 @@ def prices(
         "shootdown": estimate_of(np.maximum(beside - alone, 0.0), rng, quantile=0.5),
         "interruption": estimate_of(cpu(INTERRUPTIONS.name), rng, quantile=0.5),
         "sleep": estimate_of(cpu(TURNS.name), rng, quantile=0.5),
+        "switch": estimate_of(cpu(SWITCHING.name), rng, quantile=0.5),
         "wake_delay": estimate_of(wall(TURNS.name) / 2, rng, quantile=0.5),
         "waking": estimate_of(wall(WAKING.name), rng, quantile=0.5),
     }
