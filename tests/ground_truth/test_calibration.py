@@ -41,7 +41,6 @@ from allocsim.ground_truth.calibration.heap_scripts import (
     consolidation,
     pair,
     released,
-    settled,
     sorting,
 )
 from allocsim.ground_truth.calibration.measure import (
@@ -194,10 +193,6 @@ def test_the_model_counts_what_a_script_does():
     various = churn(4096, 20, writes=True).model_counts()
     assert various[Event.WRITE] == 0.5  # a step is a call, and every other one a malloc
     assert 0.1 < various[Event.IRREGULAR] < 5
-    small, large = (settled(64, n).model_counts() for n in (100, 4000))
-    assert small[Event.CALL] == large[Event.CALL] == 1
-    assert small.get(Event.FAR_ACCESS, 0) < 0.1 < large[Event.FAR_ACCESS]
-    assert Event.BRK not in small | large  # they no longer grow
 
 
 def test_a_script_is_packed_with_its_timed_part_marked():

@@ -167,9 +167,6 @@ def _irregular_paths() -> list[Benchmark]:
     for largest, n in heap.CHURNS:
         what = f"a call in a churn of {n} blocks, sizes up to {largest}"
         scripts[f"churn_{largest}_{n}"] = (heap.churn(largest, n), what)
-    for largest, n in heap.SETTLED_HEAPS:
-        what = f"a call in a settled heap of {n} blocks, sizes up to {largest}"
-        scripts[f"settled_{largest}_{n}"] = (heap.settled(largest, n), what)
     for largest, n in heap.FILLED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, written by the program"
         scripts[f"filled_{largest}_{n}"] = (heap.churn(largest, n, writes=True), what)

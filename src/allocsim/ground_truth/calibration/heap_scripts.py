@@ -122,8 +122,6 @@ ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
 """Those whose blocks are zeroed by calloc."""
 MAPPED_CHURNS = ((512, 1000), (16_384, 4000), (512, 10_000))
 """Those in which every block gets a mapping of its own."""
-SETTLED_HEAPS = ((128, 40_000), (512, 16_000), (4096, 16_000), (16_384, 16_000))
-"""Largest size and number of blocks of heaps that no longer grow, as those of large programs."""
 RELEASED = (512, 16_000)
 """That in which blocks with a mapping each vanish at random, more than any cache holds."""
 GROWN_HEAPS = ((512, 4000), (4096, 2000), (65_536, 500))
@@ -191,18 +189,6 @@ def churn(
     half = len(calls) // 2 & -2
     timed = tuple(calls[half:])
     return HeapScript(tuple(calls[:half]), timed, len(timed), tunables or {}, writes)
-
-
-def settled(largest: int, n_blocks: int) -> HeapScript:
-    """free and malloc in random slots of a heap in which each block has been replaced before."""
-    rng = np.random.default_rng(_SEED)
-    slots = [*rng.permutation(n_blocks).tolist(), *rng.integers(n_blocks, size=8_000).tolist()]
-    sizes = (16 * (largest / 16) ** rng.random(n_blocks + len(slots))).astype(int).tolist()
-    calls: list[Call] = [(Op.MALLOC, slot, sizes[slot]) for slot in range(n_blocks)]
-    for slot, size in zip(slots, sizes[n_blocks:], strict=True):
-        calls += [(Op.FREE, slot, 0), (Op.MALLOC, slot, size)]
-    timed = tuple(calls[3 * n_blocks :])
-    return HeapScript(tuple(calls[: 3 * n_blocks]), timed, len(timed))
 
 
 def released(largest: int, n_blocks: int) -> HeapScript:
