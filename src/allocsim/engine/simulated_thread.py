@@ -306,7 +306,7 @@ class Thread:
             yield from self._leave_cpu()
         yield lock.wait(self.turn.armed(), writes, not spins, self.clock)
         while not lock.look(self.turn, timeline.now):
-            meeting.kernel.counts[self._sleep()] += self.turn.sleeps
+            meeting.kernel.counts[self._kind_of_sleep()] += self.turn.sleeps
             yield self.turn.armed()
         waited = self._skip_to(timeline.now)
         self.wait_mmap_lock += waited
@@ -343,11 +343,11 @@ class Thread:
     def _wake_up(self) -> Steps:
         """Back from sleep: that costs both sides CPU time, and needs a CPU."""
         counts = self.meeting.kernel.counts
-        counts[self._sleep()] += 1
+        counts[self._kind_of_sleep()] += 1
         counts[Event.WAKE_DELAY] += 1
         yield from self._take_cpu()
 
-    def _sleep(self) -> Event:
+    def _kind_of_sleep(self) -> Event:
         """What the sleep was of a thread that is woken now: dearer if an idle CPU is roused."""
         return Event.SLEEP if self.meeting.cpus.free else Event.SWITCH
 

@@ -157,12 +157,15 @@ INLINE int is_turn(const uint32_t *done, uint32_t turn) {
     return __atomic_load_n(done, __ATOMIC_ACQUIRE) == turn;
 }
 
-/* Sleep until it is the turn of the thread's op on `object`; the processor time of that is noted. */
+/* Sleep until it is the turn of the thread's op on `object`; the processor time of that is noted.
+ * Who is woken looks again: the gate may have been opened late, for an earlier wait for the object. */
 static void sleep_until_turn(const uint32_t *done, uint32_t turn, uint32_t object, uint64_t thread) {
     uint32_t *awaited = &far.gates[thread].awaited;
     uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    __atomic_store_n(awaited, object + 1, __ATOMIC_SEQ_CST);
-    if (!is_turn(done, turn) || !__atomic_exchange_n(awaited, 0, __ATOMIC_SEQ_CST)) pass_gate(thread);
+    while (!is_turn(done, turn)) {
+        __atomic_store_n(awaited, object + 1, __ATOMIC_SEQ_CST);
+        if (!is_turn(done, turn) || !__atomic_exchange_n(awaited, 0, __ATOMIC_SEQ_CST)) pass_gate(thread);
+    }
     free_run.times[thread].waiting_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
 }
 
@@ -179,7 +182,8 @@ static __attribute__((noinline)) void wake_successor(const struct op *op, uint64
 }
 
 /* A short wait is timed by the processor's counter: asking the kernel would take longer than it. */
-static __attribute__((noinline)) void wait_for_turn(const uint32_t *done, uint32_t turn, uint32_t object, uint64_t thread) {
+static __attribute__((noinline)) void wait_for_turn(const uint32_t *done, uint32_t turn, uint32_t object,
+                                                    uint64_t thread) {
     uint64_t start = __builtin_ia32_rdtsc();
     for (int spins = 0; spins < SPINS && !is_turn(done, turn); spins++) __builtin_ia32_pause();
     uint64_t ticks = __builtin_ia32_rdtsc() - start;
