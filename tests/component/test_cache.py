@@ -56,6 +56,12 @@ class Package:
 
         `imported` is what it imported of numba and llvmlite.
         """
+        answer = tuple(self.says(RUN, **variables))
+        self.imported = json.loads(self.errors)
+        return answer
+
+    def says(self, script: str, **variables: str) -> list:
+        """What a new process prints that runs the script, and in `errors` what else it prints."""
         environment = (
             os.environ
             | {
@@ -66,12 +72,12 @@ class Package:
             | variables
         )
         done = subprocess.run(
-            [sys.executable, "-c", RUN],
+            [sys.executable, "-c", script],
             env=environment, capture_output=True, text=True, cwd=self.folder,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        self.imported = json.loads(done.stderr)
-        return tuple(json.loads(done.stdout))
+        self.errors = done.stderr
+        return json.loads(done.stdout)
 
     def kept(self) -> list[Path]:
         """The files of the cache."""
@@ -167,3 +173,31 @@ def test_nothing_is_written_beside_the_users_sources(package):
     assert sorted(p.name for p in (package.folder / "pack").iterdir()) == [
         "__init__.py", "constants.py", "helper.py", "model.py"
     ]  # fmt: skip
+
+
+FAILING = """
+from allocsim.component import Component
+
+class Failing(Component):
+    def go(self, k):
+        raise ValueError("no such", k)
+"""
+FAIL = """
+import json, sys, traceback
+from pack.failing import Failing
+from allocsim.component.entry import is_cached
+cached = is_cached(Failing, "go")
+try:
+    Failing().run("go", 10, compiled=True)
+except ValueError as error:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    print(json.dumps([cached, last.lineno, last.line]))
+"""
+
+
+def test_an_error_comes_from_where_its_line_stands_by_now(tmp_path):
+    package = Package(tmp_path)
+    package.write("failing", FAILING)
+    assert package.says(FAIL) == [False, 6, 'raise ValueError("no such", k)']
+    package.write("failing", "# a comment\n\n" + FAILING)
+    assert package.says(FAIL) == [True, 8, 'raise ValueError("no such", k)']

@@ -3,6 +3,8 @@
 All trees of this file are small, so that each compiles in about a second.
 """
 
+import errno
+import mmap
 from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar
@@ -405,3 +407,14 @@ def test_what_cannot_be_compiled_is_named_with_method_line_and_reason(
 ):
     with pytest.raises(NotCompilable, match=rf"{method} \(test_component\.py:\d+\): .*{reason}"):
         cls().run("go", *arguments, compiled=True)
+
+
+def test_a_pool_works_where_the_host_has_no_huge_pages(monkeypatch):
+    class Mapping(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(mmap, "mmap", Mapping)
+    backing, n = Pool("i8", 1 << 20).reserve()
+    assert n == 1 << 20
+    assert not any(backing[:4096])

@@ -10,6 +10,7 @@ one in use.
 """
 
 from collections.abc import Iterable
+from linecache import getline
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ _WORD = ir.IntType(64)
 
 failures: list[dict[str, Any]] = []
 """What can go wrong in what this process compiled: the exception's `module` and `name`, where it is
-raised (`method`, `file`, `line`), and its `arguments`, each of them [kind, value]: a value known
-when compiled, or a kind of number (i8, u8, f8, ?) that is noted behind the failure's own number.
+raised (`method`, `file`, `line` and its `text`), and its `arguments`, each of them [kind, value]: a
+value known when compiled, or a kind of number (i8, u8, f8, ?) that is noted behind the failure's
+own number.
 """
 
 _numbers: dict[str, int] = {}  # of each failure, by its text
@@ -62,6 +64,7 @@ class Convention(callconv.CPUCallConv):
             "method": (loc and loc._raw_function_name()) or func_name or "?",
             "file": loc and loc.filename,
             "line": loc and loc.line,
+            "text": loc and getline(loc.filename, loc.line).strip(),
             "arguments": told,
         }
         place = self._get_excinfo_argument(builder.function)

@@ -5,6 +5,7 @@ Code that the cache has is loaded without numba, which is imported only to compi
 
 import sys
 from contextlib import suppress
+from linecache import getlines
 from operator import index
 from typing import Any
 
@@ -122,11 +123,20 @@ def _exception(kind: type[Exception], failure: dict[str, Any], numbers: np.ndarr
     ]
     made = kind(*arguments)
     if failure["line"]:
-        text = "\n" * (failure["line"] - 1) + "raise made"
+        text = "\n" * (_line_of(failure) - 1) + "raise made"
         code = compile(text, failure["file"], "exec").replace(co_name=failure["method"])
         with suppress(kind):  # for its traceback
             exec(code, {"made": made})
     return made
+
+
+def _line_of(failure: dict[str, Any]) -> int:
+    """Where the line that raised stands by now: comments and other methods may have moved it since
+    it was compiled, and the cache does not care."""
+    text, line = failure["text"], failure["line"]
+    lines = getlines(failure["file"]) if text else []
+    there = [i for i, each in enumerate(lines, 1) if each.strip() == text]
+    return min(there, key=lambda i: abs(i - line), default=line)
 
 
 def _class_of(failure: dict[str, Any], cls: type[Component]) -> type[Exception]:
