@@ -67,7 +67,11 @@ def object_code(library: MethodLibrary, inner: str, about: bytes) -> bytes:
 def _target(codegen: Any) -> Any:
     """This processor, for code that may lie anywhere."""
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=codegen._get_host_cpu_name(), features=codegen._tm_features, opt=3, reloc="pic"
+        cpu=codegen._get_host_cpu_name(),
+        features=codegen._tm_features,
+        opt=3,
+        reloc="pic",
+        codemodel="small",
     )
 
 

@@ -91,7 +91,7 @@ ADDED_LATER = (
     Event.HUGE_FAULT, Event.HUGE_PAGE_ZEROED, Event.HUGE_PAGE_RELEASED, Event.SPIN_NS,
     Event.AREA_CUT, Event.AREA_JOINED, Event.FAR_BYTE_WRITTEN,
     Event.FAULT_RUN, Event.INTERRUPTION, Event.WAKING, Event.COLD_RELEASE,
-    Event.IRREGULAR, Event.WRITE, Event.SWITCH,
+    Event.IRREGULAR, Event.WRITE, Event.SWITCH, Event.PAGE_FLUSHED, Event.COLD_PAGE,
 )  # fmt: skip
 """Events that older files lack; their price is then the shipped one."""
 

@@ -58,6 +58,8 @@ class Event(IntEnum):
     IRREGULAR = 36  # by how far a call's accesses are from those of the last of its kind: in eights
     WRITE = 37  # by the program: what a write to a block costs apart from its bytes
     SWITCH = 38  # what SLEEP is where no CPU is idle when the thread is woken
+    PAGE_FLUSHED = 39  # a page that moves or goes, where translations are forgotten one by one
+    COLD_PAGE = 40  # what a new page costs more if it is none that was given back a moment ago
 
 
 N_EVENTS = len(Event)
@@ -69,11 +71,14 @@ PARTS = {
     ),
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
-        Event.PAGE_RELEASED, Event.COLD_RELEASE, Event.PAGE_MOVED, Event.HUGE_PAGE_RELEASED,
+        Event.PAGE_RELEASED, Event.COLD_RELEASE, Event.PAGE_MOVED, Event.PAGE_FLUSHED,
+        Event.HUGE_PAGE_RELEASED,
         Event.SHOOTDOWN, Event.INTERRUPTION, Event.SLEEP, Event.SWITCH, Event.SPIN_NS,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
-    "zeroing_ns": (Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED),
+    "zeroing_ns": (
+        Event.PAGE_ZEROED, Event.COLD_PAGE, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED
+    ),
     "copying_ns": (Event.BYTE_COPIED,),
     "program_ns": (Event.WRITE, Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),
 }  # fmt: skip

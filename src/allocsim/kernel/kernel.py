@@ -275,7 +275,9 @@ class Kernel(Memory):
             return target
         self.areas.map(target, target + new_length, protection)
         self.add_mapped(new_length)
-        self.charge(Event.PAGE_MOVED, self.move_pages(address, target, old_length))
+        moved = self.move_pages(address, target, old_length)
+        self.charge(Event.PAGE_MOVED, moved)
+        self.flush(moved)
         self.unmap_pages(address, old_length)
         return target
 

@@ -22,6 +22,8 @@ RECENT_BITS = 12
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 16 MiB, direct-mapped by page
 TABLE_LINE_SHIFT = 15  # eight pages, whose entries in the page table share a cache line
 TABLE_LINES = 64  # of the page table, held by a direct-mapped cache
+HOT_PAGES = 512  # 2 MiB of free pages, which a second-level cache may hold
+MOST_FLUSHED = 33  # pages; beyond, a CPU forgets all its translations at once
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
 
@@ -62,6 +64,7 @@ class Pages(Component):
     reserved_end = 0  # first address that may be mapped
     minor_faults = 0
     faulted = 0  # the access in progress has had a fault
+    hot_pages = 0  # free pages that a cache holds; the kernel hands them out first
     resident_pages = 0
     peak_resident_pages = 0
     clock_ps = 0  # see Kernel.now_ps
@@ -176,7 +179,7 @@ class Pages(Component):
             last += 1
         n = last - page
         self.charge_faults(Event.WRITE_FAULT, n)
-        self.charge(Event.PAGE_ZEROED, n)
+        self.clear_new(n)
         self.note_table_lines(base + page * PAGE_BYTES, n * PAGE_BYTES)
         fill(self.state, page, n, WRITTEN)
         highest = (base >> PAGE_SHIFT) + last - 1
@@ -242,7 +245,7 @@ class Pages(Component):
             self.state[page] = before + (WRITTEN - LAZY)
             return
         self.charge_faults(Event.COPY_FAULT if before == ZERO else Event.WRITE_FAULT, 1)
-        self.charge(Event.PAGE_ZEROED, 1)
+        self.clear_new(1)
         self.note_table_lines(address, 1)
         self.note_recent(address >> PAGE_SHIFT, 1)
         self.add_resident(1)
@@ -254,6 +257,13 @@ class Pages(Component):
         if self.faulted == 0:
             self.faulted = 1
             self.charge(Event.FAULT_RUN, 1)
+
+    def clear_new(self, n):
+        """The kernel clears n free pages; those come first that it was given back last."""
+        hot = min(n, self.hot_pages)
+        self.hot_pages -= hot
+        self.charge(Event.PAGE_ZEROED, n)
+        self.charge(Event.COLD_PAGE, n - hot)
 
     @inline
     def is_recent(self, page):
@@ -273,14 +283,29 @@ class Pages(Component):
 
     # ---- pages that go back to the kernel
     def give_back(self, address, n_bytes):
-        """A system call takes the pages of a page-aligned range away."""
+        """A system call takes the pages of a page-aligned range away.
+
+        They are hot if one of those at its ends is among the latest that were cleared or written.
+        """
         n = self.drop(address, n_bytes)
         self.charge(Event.PAGE_RELEASED, n)
+        self.flush(n)
         if n > 0:
+            first = address >> PAGE_SHIFT
+            if self.is_recent(first) or self.is_recent(first + (n_bytes >> PAGE_SHIFT) - 1):
+                self.hot_pages = min(self.hot_pages + n, HOT_PAGES)
             line = address >> TABLE_LINE_SHIFT
             if self.table_lines[line & (TABLE_LINES - 1)] != line:
                 self.charge(Event.COLD_RELEASE, 1)
             self.note_table_lines(address, n_bytes)
+
+    def flush(self, n):
+        """The CPU forgets the translations of n pages: one by one, or all that it has.
+
+        The limit is Linux's tlb_single_page_flush_ceiling (Documentation/arch/x86/tlb.rst).
+        """
+        if n <= MOST_FLUSHED:
+            self.charge(Event.PAGE_FLUSHED, n)
 
     def note_table_lines(self, address, n_bytes):
         """The kernel changes the page table's entries for a range of pages."""

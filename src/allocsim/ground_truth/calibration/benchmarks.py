@@ -9,10 +9,10 @@ from allocsim.ground_truth.calibration.benchmark import (
     Benchmark,
     size_of,
 )
+from allocsim.kernel.pages import HOT_PAGES, MOST_FLUSHED
 from allocsim.trace import Op
 
 _FAULT = "write_fault + page_zeroed"
-_ALONE = f"{_FAULT} + fault_run"
 
 CLOCK = Benchmark(SECTION, "read_clock", 1, SECTION, "reading the clock around a timed section")
 
@@ -32,23 +32,38 @@ SYSTEM_CALLS = [
 
 def _releases() -> list[Benchmark]:
     """Calls that give back or move written pages."""
-    released = "{call} + {n} page_released"
+    released = "{call} + {n} page_released{flushed}"
     kinds = (
         ("munmap_written", "unmap_written", "munmap", released, "munmap of {size}, written"),
         ("madvise_written", "dontneed_written", "madvise", released, "MADV_DONTNEED of {size}"),
-        ("mremap_moving", "mremap_moving", "mremap", "{call} + {n} page_moved", "move of {size}"),
+        (
+            "mremap_moving",
+            "mremap_moving",
+            "mremap",
+            "{call} + {n} page_moved{flushed}",
+            "move of {size}",
+        ),
     )
     sizes = {"munmap_written": (1, 8, 32, 256)}
     sized = [
         Benchmark(
-            f"{name}_{n}", body, n, events.format(call=call, n=n), what.format(size=size_of(n))
+            f"{name}_{n}",
+            body,
+            n,
+            events.format(call=call, n=n, flushed=_flushed(n)),
+            what.format(size=size_of(n)),
         )
         for name, body, call, events, what in kinds
         for n in sizes.get(name, (32, 256))
     ]
-    events = released.format(call="brk_shrink", n=33)
+    events = released.format(call="brk_shrink", n=33, flushed=_flushed(33))
     what = "brk: 132 KiB less, written"
     return [*sized, Benchmark("brk_shrink_written", "brk_shrink_written", 33, events, what)]
+
+
+def _flushed(n: int) -> str:
+    """The end of a call's events that takes n written pages away."""
+    return f" + {n} page_flushed" if n <= MOST_FLUSHED else ""
 
 
 def _mappings() -> list[Benchmark]:
@@ -64,7 +79,7 @@ def _mappings() -> list[Benchmark]:
             Benchmark(f"mmap_{n}", "map_many", n, "mmap", f"mmap of {size}, next to others"),
             Benchmark(f"munmap_{n}", "unmap_many", n, "", f"munmap of {size}, untouched"),
         ]
-    cut, joined = "munmap + area_cut + page_released", "mmap + area_joined"
+    cut, joined = f"munmap + area_cut + page_released{_flushed(1)}", "mmap + area_joined"
     found += [
         Benchmark("cut", "cut_areas", 1, cut, "munmap of a page in the midst of an area"),
         Benchmark("join", "join_areas", 1, joined, "mmap of a page into the hole"),
@@ -78,16 +93,15 @@ def _mapped_lives() -> list[Benchmark]:
     pages = "{n} write_fault + {n} page_zeroed + {n} page_released"
     events = f"mmap + munmap + fault_run + {pages}"
     hole = f"{events} + area_cut + area_joined"
+    cold = f"{hole} + {{n}} cold_page"
     kinds = (
         ("mmap_write_munmap", "map_write_unmap", events, "mmap, a word in each page, munmap of"),
         ("replace", "replace_areas", hole, "the same in turn with many, 1 MiB in all, of"),
-        ("replace_cold", "replace_cold_areas", hole, "the same in turn with 32 MiB, of"),
+        ("replace_cold", "replace_cold_areas", cold, "the same in turn with 32 MiB, of"),
     )
-    regular = {("mmap_write_munmap", 8), ("mmap_write_munmap", 49), ("replace", 8), ("replace", 49)}
     return [
         Benchmark(
-            f"{name}_{n}", body, n, "" if (name, n) in regular else made.format(n=n),
-            f"{what} {size_of(n)}",
+            f"{name}_{n}", body, n, made.format(n=n) + _flushed(n), f"{what} {size_of(n)}",
         )
         for name, body, made, what in kinds
         for n in (1, 8, 49)
@@ -96,19 +110,31 @@ def _mapped_lives() -> list[Benchmark]:
 
 _COPIED = "copy_fault + page_zeroed"
 
+
+def _cold(n: int) -> str:
+    """The end of a fault's events, one of n in an area as large as the one just given back."""
+    return f" + {1 - HOT_PAGES / n:f} cold_page" if n > HOT_PAGES else ""
+
+
 FAULTS = [
     *(
         Benchmark(
             f"fault_{n}",
             "fault_fresh",
             n,
-            "" if n in (32, 256) else f"{_FAULT} + {1 / n:f} fault_run",
+            "" if n == 1 else f"{_FAULT} + {1 / n:f} fault_run{_cold(n)}",
             f"a fault in fresh {size_of(n)}",
         )
         for n in (1, 32, 256, 4096, 16384)
     ),
-    Benchmark("fault_random", "fault_random", 16384, _ALONE, "a fault in 64 MiB, random order"),
-    Benchmark("fault_again", "fault_again", 256, "", "a fault on a page just given back"),
+    Benchmark(
+        "fault_random",
+        "fault_random",
+        16384,
+        f"{_FAULT} + fault_run{_cold(16384)}",
+        "a fault in 64 MiB, random order",
+    ),
+    Benchmark("fault_again", "fault_again", 256, _FAULT, "a fault on a page just given back"),
     Benchmark("read_fault", "read_absent", 256, "read_fault", "a read fault: the page of zeros"),
     Benchmark("copy_fault", "write_after_read", 256, _COPIED, "a write to the page of zeros"),
     Benchmark("write_all", "write_all_fresh", 256, "", "memset of fresh pages, each faulting"),
