@@ -220,6 +220,46 @@ def test_pages_are_released_cold_where_the_page_table_was_not_used_lately(kernel
     assert cold(1601 - line) == 1
 
 
+def test_the_kernel_hands_out_first_what_it_got_back_last(kernel):
+    def cold(at, n):
+        before = kernel.counts[Event.COLD_PAGE]
+        kernel.touch(at, n * PAGE)
+        return kernel.counts[Event.COLD_PAGE] - before
+
+    areas = [kernel.mmap(600 * PAGE) for _ in range(4)]
+    assert cold(areas[0], 600) == 600  # nothing was given back yet
+    kernel.munmap(areas[0], 600 * PAGE)
+    assert cold(areas[1], 500) == 0
+    assert cold(areas[1] + 500 * PAGE, 100) == 88  # 512 of the 600 were in a cache
+    assert cold(areas[2], 600) == 600
+    kernel.madvise(areas[1], 10 * PAGE, 4)
+    kernel.read(areas[3], PAGE)
+    assert cold(areas[3], 12) == 2  # the page of zeros is no page of its own
+
+
+def test_pages_not_written_for_long_are_cold_when_they_come_back(kernel):
+    old, others = kernel.mmap(4 * PAGE), kernel.mmap(17 << 20)
+    kernel.touch(old, 4 * PAGE)
+    kernel.touch(others, 17 << 20)
+    kernel.munmap(old, 4 * PAGE)
+    before = kernel.counts[Event.COLD_PAGE]
+    kernel.touch(kernel.mmap(4 * PAGE), 4 * PAGE)
+    assert kernel.counts[Event.COLD_PAGE] - before == 4
+
+
+@pytest.mark.parametrize(("n", "flushed"), [(1, 1), (33, 33), (34, 0)])
+def test_translations_of_few_pages_are_forgotten_one_by_one(kernel, n, flushed):
+    at = kernel.mmap(n * PAGE)
+    kernel.touch(at, n * PAGE)
+    moved = kernel.mremap(at, n * PAGE, 2 * n * PAGE)
+    assert moved != at
+    assert kernel.counts[Event.PAGE_FLUSHED] == flushed
+    kernel.munmap(moved, 2 * n * PAGE)
+    assert kernel.counts[Event.PAGE_FLUSHED] == 2 * flushed
+    kernel.munmap(kernel.mmap(PAGE), PAGE)  # nothing there
+    assert kernel.counts[Event.PAGE_FLUSHED] == 2 * flushed
+
+
 def test_bytes_of_new_pages_are_near_however_many(kernel):
     kernel.touch(kernel.mmap(40 << 20), 40 << 20)
     assert kernel.counts[Event.FAR_BYTE_WRITTEN] == 0

@@ -90,12 +90,12 @@ def prices(
         return {}
     alone, beside = cpu("drop_page_running:1"), cpu("drop_page_running:2")
     return {
-        "shootdown": estimate_of(np.maximum(beside - alone, 0.0), rng, quantile=0.5),
-        "interruption": estimate_of(cpu(INTERRUPTIONS.name), rng, quantile=0.5),
-        "sleep": estimate_of(cpu(TURNS.name), rng, quantile=0.5),
-        "switch": estimate_of(cpu(SWITCHING.name), rng, quantile=0.5),
-        "wake_delay": estimate_of(wall(TURNS.name) / 2, rng, quantile=0.5),
-        "waking": estimate_of(wall(WAKING.name), rng, quantile=0.5),
+        "shootdown": estimate_of(np.maximum(beside - alone, 0.0), rng),
+        "interruption": estimate_of(cpu(INTERRUPTIONS.name), rng),
+        "sleep": estimate_of(cpu(TURNS.name), rng),
+        "switch": estimate_of(cpu(SWITCHING.name), rng),
+        "wake_delay": estimate_of(wall(TURNS.name) / 2, rng),
+        "waking": estimate_of(wall(WAKING.name), rng),
     }
 
 
