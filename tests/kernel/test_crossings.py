@@ -77,7 +77,7 @@ def test_faults_in_a_row_are_one_row_with_their_number(kernel):
     rows(kernel)
     kernel.touch(address, 5 * PAGE)
     (row,) = rows(kernel)
-    each = PS[Event.WRITE_FAULT] + PS[Event.PAGE_ZEROED]
+    each = PS[Event.WRITE_FAULT] + PS[Event.PAGE_ZEROED] + PS[Event.COLD_PAGE]
     assert (row[KIND], row[COUNT], row[HOLD_PS]) == (FAULT, 5, 5 * each + PS[Event.FAULT_RUN])
     assert (row[LO], row[HI]) == (address, address + 5 * PAGE)
     kernel.read(address + 5 * PAGE, 3 * PAGE)  # one by one: the first, and the others as one
@@ -98,7 +98,7 @@ def test_pages_are_released_as_a_reader(kernel):
     rows(kernel)
     kernel.munmap(address, 4 * PAGE)
     (row,) = rows(kernel)
-    assert row[SHARED_PS] == 3 * PS[Event.PAGE_RELEASED]
+    assert row[SHARED_PS] == 3 * (PS[Event.PAGE_RELEASED] + PS[Event.PAGE_FLUSHED])
     assert row[HOLD_PS] == PS[Event.MUNMAP] + row[SHARED_PS]
     assert row[FLUSH] == FLUSHES_SHARED
 

@@ -315,10 +315,11 @@ def test_every_counted_event_takes_its_unit_cost(kernel):
     at = kernel.mmap(PAGE)
     kernel.touch(at, 100)
     unit = kernel.costs.unit_ps
-    events = (Event.MMAP, Event.WRITE_FAULT, Event.FAULT_RUN, Event.PAGE_ZEROED, Event.WRITE)
+    fault = (Event.WRITE_FAULT, Event.FAULT_RUN, Event.PAGE_ZEROED, Event.COLD_PAGE)
+    events = (Event.MMAP, *fault, Event.WRITE)
     spent = sum(unit[event] for event in events) + 100 * unit[Event.BYTE_WRITTEN]
     assert kernel.now_ps() - before == spent
-    kernel.touch(kernel.mmap(16 << 20), 16 << 20)
+    kernel.touch(kernel.mmap(4 << 20), 4 << 20)
     before = kernel.now_ps()
     kernel.touch(at, 100)
     assert kernel.now_ps() - before == unit[Event.WRITE] + 100 * (

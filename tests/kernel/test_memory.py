@@ -190,13 +190,13 @@ def test_faults_of_one_access_are_a_run(kernel):
     assert runs == [1, 1, 2, 3, 4, 5]
 
 
-def test_bytes_are_far_in_pages_not_written_for_16_mib(kernel):
-    at, others = kernel.mmap(2 * PAGE), kernel.mmap(24 << 20)
+def test_bytes_are_far_in_pages_not_written_for_4_mib(kernel):
+    at, others = kernel.mmap(2 * PAGE), kernel.mmap(6 << 20)
     kernel.touch(at, 2 * PAGE)
-    kernel.touch(others, 8 << 20)
+    kernel.touch(others, 2 << 20)
     kernel.touch(at, 100)
     assert kernel.counts[Event.FAR_BYTE_WRITTEN] == 0  # new pages, and one that is still known
-    kernel.touch(others + (8 << 20), 16 << 20)
+    kernel.touch(others + (2 << 20), 4 << 20)
     kernel.touch(at + 50, PAGE)
     kernel.touch(at + PAGE, 100)
     assert kernel.counts[Event.FAR_BYTE_WRITTEN] == PAGE
@@ -238,9 +238,9 @@ def test_the_kernel_hands_out_first_what_it_got_back_last(kernel):
 
 
 def test_pages_not_written_for_long_are_cold_when_they_come_back(kernel):
-    old, others = kernel.mmap(4 * PAGE), kernel.mmap(17 << 20)
+    old, others = kernel.mmap(4 * PAGE), kernel.mmap(4 << 20)
     kernel.touch(old, 4 * PAGE)
-    kernel.touch(others, 17 << 20)
+    kernel.touch(others, 4 << 20)
     kernel.munmap(old, 4 * PAGE)
     before = kernel.counts[Event.COLD_PAGE]
     kernel.touch(kernel.mmap(4 * PAGE), 4 * PAGE)

@@ -18,11 +18,11 @@ SPAN_BYTES = 320 << 30
 WRITE = int(Event.WRITE)  # plain numbers: looked up in every call that writes
 BYTE_WRITTEN = int(Event.BYTE_WRITTEN)
 FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
-RECENT_BITS = 12
-RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 16 MiB, direct-mapped by page
+RECENT_BITS = 10
+RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 4 MiB, direct-mapped by page
 TABLE_LINE_SHIFT = 15  # eight pages, whose entries in the page table share a cache line
 TABLE_LINES = 64  # of the page table, held by a direct-mapped cache
-HOT_PAGES = 512  # 2 MiB of free pages, which a second-level cache may hold
+FREE_PAGES = 512  # those that the kernel got back last, which it hands out first
 MOST_FLUSHED = 33  # pages; beyond, a CPU forgets all its translations at once
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
@@ -64,7 +64,9 @@ class Pages(Component):
     reserved_end = 0  # first address that may be mapped
     minor_faults = 0
     faulted = 0  # the access in progress has had a fault
-    hot_pages = 0  # free pages that a cache holds; the kernel hands them out first
+    free_pages = Array("u1", FREE_PAGES)  # a stack whose bottom gets lost: whether they are hot
+    free_top = 0  # its height, if nothing were lost
+    n_free_pages = 0
     resident_pages = 0
     peak_resident_pages = 0
     clock_ps = 0  # see Kernel.now_ps
@@ -259,11 +261,24 @@ class Pages(Component):
             self.charge(Event.FAULT_RUN, 1)
 
     def clear_new(self, n):
-        """The kernel clears n free pages; those come first that it was given back last."""
-        hot = min(n, self.hot_pages)
-        self.hot_pages -= hot
+        """The kernel clears n free pages, first those that it got back last."""
         self.charge(Event.PAGE_ZEROED, n)
-        self.charge(Event.COLD_PAGE, n - hot)
+        cold = n
+        while n > 0 and self.n_free_pages > 0:
+            n -= 1
+            self.n_free_pages -= 1
+            self.free_top -= 1
+            cold -= self.free_pages[self.free_top & (FREE_PAGES - 1)]
+        self.charge(Event.COLD_PAGE, cold)
+
+    def note_free(self, page, n):
+        """The kernel has got n pages back, the first given by its number in the address space."""
+        i = max(0, n - FREE_PAGES)
+        while i < n:
+            self.free_pages[self.free_top & (FREE_PAGES - 1)] = self.is_recent(page + i)
+            self.free_top += 1
+            i += 1
+        self.n_free_pages = min(self.n_free_pages + n, FREE_PAGES)
 
     @inline
     def is_recent(self, page):
@@ -285,15 +300,13 @@ class Pages(Component):
     def give_back(self, address, n_bytes):
         """A system call takes the pages of a page-aligned range away.
 
-        They are hot if one of those at its ends is among the latest that were cleared or written.
+        Where only some of them are resident, the first ones stand for those.
         """
         n = self.drop(address, n_bytes)
         self.charge(Event.PAGE_RELEASED, n)
         self.flush(n)
         if n > 0:
-            first = address >> PAGE_SHIFT
-            if self.is_recent(first) or self.is_recent(first + (n_bytes >> PAGE_SHIFT) - 1):
-                self.hot_pages = min(self.hot_pages + n, HOT_PAGES)
+            self.note_free(address >> PAGE_SHIFT, n)
             line = address >> TABLE_LINE_SHIFT
             if self.table_lines[line & (TABLE_LINES - 1)] != line:
                 self.charge(Event.COLD_RELEASE, 1)

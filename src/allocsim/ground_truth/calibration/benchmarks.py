@@ -9,7 +9,7 @@ from allocsim.ground_truth.calibration.benchmark import (
     Benchmark,
     size_of,
 )
-from allocsim.kernel.pages import HOT_PAGES, MOST_FLUSHED
+from allocsim.kernel.pages import FREE_PAGES, MOST_FLUSHED
 from allocsim.trace import Op
 
 _FAULT = "write_fault + page_zeroed"
@@ -19,7 +19,7 @@ CLOCK = Benchmark(SECTION, "read_clock", 1, SECTION, "reading the clock around a
 SYSTEM_CALLS = [
     Benchmark("null_syscall", "null_syscall", 1, "", "a system call that does nothing"),
     Benchmark("brk_grow", "brk_grow", 33, "brk", "brk: 132 KiB more"),
-    Benchmark("brk_shrink", "brk_shrink", 33, "brk_shrink", "brk: 132 KiB less, untouched"),
+    Benchmark("brk_shrink", "brk_shrink", 33, "", "brk: 132 KiB less, untouched"),
     Benchmark("mprotect", "mprotect_grow", 33, "mprotect", "mprotect: 132 KiB more of a reserve"),
     Benchmark("madvise_absent", "dontneed_absent", 32, "madvise", "MADV_DONTNEED, nothing there"),
     Benchmark("madvise_free", "free_written", 32, "", "MADV_FREE of written 128 KiB"),
@@ -69,32 +69,36 @@ def _flushed(n: int) -> str:
 def _mappings() -> list[Benchmark]:
     """mmap and munmap.
 
-    munmap of an untouched area has no page table to clear and free. An allocator's areas are never
-    untouched: it writes a header. So only areas with written pages tell the fit what munmap costs.
+    munmap of an untouched area has no page table to clear and free, and mmap after mmap takes half
+    of what it takes after munmap of written pages, which has the processor forget more than the
+    translations that it is told to. An allocator's areas are never untouched: it writes a header.
+    So areas that are mapped, written and unmapped tell the fit what the calls cost.
     """
     found = []
     for n in (1, 32, 256, 16384):
         size = size_of(n)
         found += [
-            Benchmark(f"mmap_{n}", "map_many", n, "mmap", f"mmap of {size}, next to others"),
+            Benchmark(f"mmap_{n}", "map_many", n, "", f"mmap of {size}, again and again"),
             Benchmark(f"munmap_{n}", "unmap_many", n, "", f"munmap of {size}, untouched"),
         ]
-    cut, joined = f"munmap + area_cut + page_released{_flushed(1)}", "mmap + area_joined"
+    cut = f"munmap + area_cut + page_released{_flushed(1)}"
     found += [
         Benchmark("cut", "cut_areas", 1, cut, "munmap of a page in the midst of an area"),
-        Benchmark("join", "join_areas", 1, joined, "mmap of a page into the hole"),
+        Benchmark("join", "join_areas", 1, "", "mmap of a page into the hole, again and again"),
     ]
     what = "mmap and munmap of 128 KiB, untouched"
-    return [*found, Benchmark("mmap_munmap", "map_unmap", 32, "", what), *_mapped_lives()]
+    return [*found, Benchmark("mmap_munmap", "map_unmap", 32, "", what), *_lives()]
 
 
-def _mapped_lives() -> list[Benchmark]:
-    """Areas from mmap to munmap; malloc of 200 kB maps 49 pages."""
+def _lives() -> list[Benchmark]:
+    """Areas from mmap to munmap, and heaps that grow and shrink; malloc of 200 kB maps 49 pages."""
     pages = "{n} write_fault + {n} page_zeroed + {n} page_released"
     events = f"mmap + munmap + fault_run + {pages}"
     hole = f"{events} + area_cut + area_joined"
     cold = f"{hole} + {{n}} cold_page"
+    heap = f"brk + brk_shrink + fault_run + {pages}"
     kinds = (
+        ("brk_write_shrink", "brk_write_shrink", heap, "brk, a word in each page, brk back, of"),
         ("mmap_write_munmap", "map_write_unmap", events, "mmap, a word in each page, munmap of"),
         ("replace", "replace_areas", hole, "the same in turn with many, 1 MiB in all, of"),
         ("replace_cold", "replace_cold_areas", cold, "the same in turn with 32 MiB, of"),
@@ -113,7 +117,7 @@ _COPIED = "copy_fault + page_zeroed"
 
 def _cold(n: int) -> str:
     """The end of a fault's events, one of n in an area as large as the one just given back."""
-    return f" + {1 - HOT_PAGES / n:f} cold_page" if n > HOT_PAGES else ""
+    return f" + {1 - FREE_PAGES / n:f} cold_page" if n > FREE_PAGES else ""
 
 
 FAULTS = [

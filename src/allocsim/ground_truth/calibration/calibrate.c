@@ -45,6 +45,7 @@ static void warm_up(void) {
 static const struct benchmark benchmarks[] = {
     NAMED(read_clock), NAMED(null_syscall), NAMED(brk_grow), NAMED(brk_shrink),
     NAMED(brk_shrink_written), NAMED(map_many), NAMED(unmap_many), NAMED(map_unmap),
+    NAMED(brk_write_shrink), NAMED(map_many), NAMED(unmap_many), NAMED(map_unmap),
     NAMED(map_write_unmap), NAMED(unmap_written), NAMED(replace_areas), NAMED(replace_cold_areas),
     NAMED(cut_areas), NAMED(join_areas),
     NAMED(mremap_in_place), NAMED(mremap_moving), NAMED(mprotect_grow), NAMED(dontneed_absent),

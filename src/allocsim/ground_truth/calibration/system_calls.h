@@ -63,6 +63,17 @@ static void brk_shrink_written(void) {
     end(CALLS);
 }
 
+static void brk_write_shrink(void) {
+    uint64_t from = heap_start();
+    begin();
+    for (int i = 0; i < CALLS; i++) {
+        set_break(from + pages * PAGE_BYTES);
+        write_words((char *)from, pages);
+        set_break(from);
+    }
+    end(CALLS);
+}
+
 /* ---- mmap and munmap ---- */
 
 static void map_many(void) {
