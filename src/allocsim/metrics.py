@@ -18,7 +18,8 @@ THREAD_COLUMNS = (
     "wait_objects_ns",
 )  # fmt: skip
 _IN_KERNEL = (
-    *PARTS["syscall_ns"], *PARTS["fault_ns"], Event.PAGE_ZEROED, Event.HUGE_PAGE_ZEROED
+    *PARTS["syscall_ns"], *PARTS["fault_ns"], Event.PAGE_ZEROED, Event.COLD_PAGE,
+    Event.HUGE_PAGE_ZEROED,
 )  # fmt: skip
 
 
