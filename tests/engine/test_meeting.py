@@ -123,8 +123,8 @@ def test_time_in_the_kernel_is_what_calls_and_faults_cost():
     counts, unit_ps = result.driver.policy.kernel.counts, CostTable.load().unit_ps
     events = (Event.MMAP, Event.MUNMAP, Event.PAGE_RELEASED)
     events += (Event.SHOOTDOWN, Event.INTERRUPTION, Event.WAKING)
-    events += (Event.AREA_CUT, Event.AREA_JOINED)
-    events += (Event.WRITE_FAULT, Event.PAGE_ZEROED, Event.FAULT_RUN)
+    events += (Event.AREA_CUT, Event.AREA_JOINED, Event.PAGE_FLUSHED)
+    events += (Event.WRITE_FAULT, Event.PAGE_ZEROED, Event.COLD_PAGE, Event.FAULT_RUN)
     cost_ns = sum(counts[e] * unit_ps[e] for e in events) / 1000
     assert result.threads["kernel_ns"].sum() == pytest.approx(cost_ns, abs=4)
 
