@@ -95,6 +95,9 @@ ADDED_LATER = (
 )  # fmt: skip
 """Events that older files lack; their price is then the shipped one."""
 
+SPLIT_OFF = (Event.PAGE_FLUSHED, Event.COLD_PAGE)
+"""Those of them whose time older files have in other prices: they cost nothing more then."""
+
 _PRICES: dict[str, Any] = {
     e.name.lower(): (Figure | None, None) if e in ADDED_LATER else (Figure, ...) for e in Event
 }
@@ -115,6 +118,8 @@ class CostFile(StrictModel):
     def figure(self, event: Event) -> Figure:
         """The price of one event."""
         figure: Figure | None = getattr(self.costs, event.name.lower())
+        if figure is None and event in SPLIT_OFF:
+            return Figure(ns=0.0)
         return figure if figure is not None else _shipped().figure(event)
 
 
