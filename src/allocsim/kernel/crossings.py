@@ -10,7 +10,7 @@ from functools import cache
 from allocsim.component import Component, Pool
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import DONTNEED, FREE, MAP_PRIVATE_ANONYMOUS, Kernel
-from allocsim.kernel.pages import MOST_FLUSHED, PAGE_BYTES, PAGE_SHIFT, WRITTEN
+from allocsim.kernel.pages import PAGE_BYTES, PAGE_SHIFT, WRITTEN
 
 # The columns of a crossing.
 KIND, BEFORE_PS, HOLD_PS, COUNT, SHARED_PS, LO, HI, FLUSH, WIDTH = 0, 1, 2, 3, 4, 5, 6, 7, 8
@@ -71,10 +71,9 @@ class Crossings(Component):
         return small + self.counts[Event.HUGE_PAGE_RELEASED]
 
     def note_writer(self, start_ps, slot_lo, slot_hi, taken):
-        """A call that changed areas ends; it released `taken` pages as a reader."""
+        """A call that changed areas ends; it released and flushed `taken` pages as a reader."""
         shared = self.costs.price_ps(Event.PAGE_RELEASED, taken)
-        if taken <= MOST_FLUSHED:
-            shared += self.costs.price_ps(Event.PAGE_FLUSHED, taken)
+        shared += self.costs.price_ps(Event.PAGE_FLUSHED, self.flushed_singly(taken))
         flush = FLUSHES_SHARED if taken else NO_FLUSH
         self.note(WRITER, start_ps, 1, shared, slot_lo, slot_hi, flush)
 

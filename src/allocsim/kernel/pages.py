@@ -313,12 +313,17 @@ class Pages(Component):
             self.note_table_lines(address, n_bytes)
 
     def flush(self, n):
-        """The CPU forgets the translations of n pages: one by one, or all that it has.
+        """The CPU forgets the translations of n pages that a call takes from their places."""
+        self.charge(Event.PAGE_FLUSHED, self.flushed_singly(n))
+
+    @inline
+    def flushed_singly(self, n):
+        """How many of n pages' translations are forgotten one by one: all, or none if it is cheaper
+        to forget whatever the CPU has.
 
         The limit is Linux's tlb_single_page_flush_ceiling (Documentation/arch/x86/tlb.rst).
         """
-        if n <= MOST_FLUSHED:
-            self.charge(Event.PAGE_FLUSHED, n)
+        return n if n <= MOST_FLUSHED else 0
 
     def note_table_lines(self, address, n_bytes):
         """The kernel changes the page table's entries for a range of pages."""
