@@ -34,7 +34,7 @@ class RunAhead(Component):
     Thread t's queue lies at QUEUE_OPS * t, and `heads` and `tails` say which part of it is left.
     `numbers` tells of each queued operation how many operations on its object come before it;
     `done` how many of an object's are over, and `done_ps` since when. `wanted` marks objects for
-    which a thread waits. `report` says how far the last run came.
+    which a thread waits. `report` says how far the last run came, `thread_cpus` where threads run.
     """
 
     queued_ops = Pool("i8", MAX_THREADS * QUEUE_OPS)
@@ -55,6 +55,7 @@ class RunAhead(Component):
     done_ps = Pool("i8", MAX_SLOTS)
     wanted = Pool("u1", MAX_SLOTS)
     report = Array("i8", 8)
+    thread_cpus = Array("i8", MAX_THREADS)
 
     def run_ahead(self, thread, clock_ps, until_ps, most_ops):
         """Run operations of `thread`, whose clock is clock_ps; returns why it stopped.
@@ -64,6 +65,7 @@ class RunAhead(Component):
         """
         kernel = self.policy.kernel
         self.enter(thread, clock_ps)
+        kernel.run_on(self.thread_cpus[thread])
         kernel.begin_crossings()
         first = self.heads[thread]
         i = first

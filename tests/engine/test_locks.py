@@ -47,14 +47,14 @@ def test_cpus_go_to_who_came_first():
     def thread(number, arrives, uses):
         turn = Turn(timeline, number)
         yield turn.armed().at(arrives)
-        if not cpus.take():
+        if not cpus.take(turn):
             yield cpus.wait(turn.armed())
-        got.append((number, timeline.now))
+        got.append((number, timeline.now, turn.cpu))
         yield turn.armed().at(timeline.now + uses)
-        cpus.give_back()
+        cpus.give_back(turn)
 
     for number, (arrives, uses) in enumerate([(0, 100), (0, 30), (5, 10), (5, 10), (3, 50)]):
         timeline.process(thread(number, arrives, uses))
     timeline.play()
-    assert got == [(0, 0), (1, 0), (4, 30), (2, 80), (3, 90)]
-    assert (cpus.free, cpus.running) == (2, 0)
+    assert got == [(0, 0, 0), (1, 0, 1), (4, 30, 1), (2, 80, 1), (3, 90, 1)]
+    assert (cpus.free, cpus.running) == ({0, 1}, 0)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from allocsim.engine.clock import Timeline, Turn
+from allocsim.engine.clock import NEVER_PS, Timeline, Turn
 from allocsim.engine.locks import Cpus
-from allocsim.engine.mmap_lock import HANDOFF_PS, SPIN_PS, MmapLock
+from allocsim.engine.mmap_lock import HANDOFF_PS, LOOK_PS, SPIN_PS, MmapLock
 
 WAKE_DELAY = 50
 
@@ -20,7 +20,9 @@ class Bench:
         self.timeline, self.lock = Timeline(), MmapLock(wake_delay, Cpus(1))
         self.turns, self.held, self.asleep = {}, {}, {}
 
-    def thread(self, number, arrives, writes, hold, shared=0, sleeps=None):
+    def thread(
+        self, number, arrives, writes, hold, shared=0, sleeps=None, interrupts_at=NEVER_PS
+    ):  # fmt: skip
         turn = self.turns[number] = Turn(self.timeline, number)
         turn.fall_asleep = lambda: self.asleep.update({number: self.timeline.now})
 
@@ -31,7 +33,8 @@ class Bench:
                 yield self.lock.wait(turn.armed(), writes, not spins, arrives)
                 while not self.lock.look(turn, self.timeline.now):
                     yield turn.armed()
-            self.lock.hold(turn, writes, self.timeline.now + hold, shared)
+            until = self.timeline.now + hold
+            self.lock.hold(turn, writes, until, shared, interrupts_at=interrupts_at)
             self.held[number] = (self.timeline.now, self.timeline.now + hold)
 
         self.timeline.process(live())
@@ -146,6 +149,42 @@ def test_whoever_spun_in_vain_keeps_others_from_trying_until_a_writer_had_the_lo
         bench.timeline.process(watcher(Turn(bench.timeline, 5 + number), at))
     bench.run()
     assert seen == [True, False, True]
+
+
+@pytest.mark.parametrize(("looks_after", "taken"), [(LOOK_PS // 4, 50), (3 * LOOK_PS // 4, 0)])
+def test_who_is_interrupted_while_it_spins_may_find_its_time_over(looks_after, taken):
+    """0 is a reader from 1 to 5 us and stops 1's CPU at 4, until it leaves."""
+    bench, end = Bench(), 5_000_000
+    bench.thread(0, 0, writes=True, hold=end, shared=4_000_000, interrupts_at=4_000_000)
+    bench.thread(1, end - 5 * LOOK_PS - looks_after, writes=True, hold=10)
+    assert bench.run()[1] == (end + taken, end + taken + 10)
+    assert bench.asleep == ({1: end} if taken else {})
+
+
+def test_an_interrupt_that_comes_later_than_sleep_changes_nothing():
+    bench = Bench()
+    bench.thread(0, 0, writes=True, hold=30_000_000, shared=29_000_000, interrupts_at=25_000_000)
+    bench.thread(1, 500_000, writes=True, hold=10)
+    bench.run()
+    assert bench.asleep == {1: 1_000_000 + SPIN_PS}
+
+
+def test_a_reader_that_was_called_is_waited_for_after_an_interrupt():
+    """It holds the lock from 1 us on, but runs at 6 only: 2 once looked for it for ever."""
+    bench = Bench()
+    reader = Turn(bench.timeline, 1)
+
+    def reads():
+        yield reader.armed().at(500_000)
+        yield bench.lock.wait(reader.armed(), False, True, 500_000)
+        assert bench.lock.look(reader, bench.timeline.now)
+        yield reader.armed().at(6_000_000)
+        bench.lock.hold(reader, False, 7_000_000)
+
+    bench.thread(0, 0, writes=True, hold=5_000_000, shared=4_000_000, interrupts_at=4_000_000)
+    bench.timeline.process(reads())
+    bench.thread(2, 4_500_000, writes=True, hold=10)
+    assert bench.run()[2] == (7_000_000, 7_000_010)
 
 
 def test_an_areas_own_lock_keeps_faults_on_it_out_while_a_writer_changes_it():

@@ -25,6 +25,8 @@ from allocsim.ground_truth.calibration.benchmark import (
 from allocsim.ground_truth.calibration.benchmarks import all_benchmarks
 from allocsim.ground_truth.calibration.contention import (
     INTERRUPTIONS,
+    KEEPING,
+    PASSING,
     SWITCHING,
     TURNS,
     WAKING,
@@ -53,6 +55,7 @@ from allocsim.ground_truth.calibration.measure import (
     make_rounds,
 )
 from allocsim.ground_truth.calibration.noise import NOISE_LIMIT, noise
+from allocsim.ground_truth.calibration.passed_blocks import remote_accesses_per_call
 from allocsim.kernel.costs import CostTable, Event
 
 UNITS = {"munmap": 3000.0, "page_released": 300.0, "madvise": 700.0, "lock": 5.0, SECTION: 600.0}
@@ -170,6 +173,7 @@ def test_every_event_that_can_be_measured_is_in_some_benchmark(benchmarks):
     counted |= {"call", "near_access", "far_access"}  # by the model
     counted |= {"irregular", "write", "byte_written", "far_byte_written", "cold_release"}
     counted |= {"shootdown", "interruption", "sleep", "switch", "wake_delay", "waking"}  # contests
+    counted |= {"handover", "remote_access", "trap"}  # and the way to a lock
     counted |= {"huge_fault", "huge_page_zeroed", "huge_page_released"}  # by figures
     unknown = {e.name.lower() for e in Event} - counted
     assert unknown == {"major_fault", "page_swapped", "spin_ns"}
@@ -372,17 +376,19 @@ def test_a_failing_benchmark_is_named(tmp_path):
 
 def test_what_threads_cost_each_other_comes_from_contests_of_two():
     cpu = {"drop_page_running:1": 100.0, "drop_page_running:2": 350.0, TURNS.name: 15.0}
-    cpu |= {INTERRUPTIONS.name: 70.0, SWITCHING.name: 5.0}
+    cpu |= {INTERRUPTIONS.name: 70.0, SWITCHING.name: 5.0, "fault_256": 90.0, "populate": 60.0}
+    cpu |= {KEEPING.name: 20.0, PASSING.name: 20.0 + 50.0 * remote_accesses_per_call()}
+    wall = {TURNS.name: 80.0, WAKING.name: 9.0, "mmap_munmap:1": 100.0, "mmap_munmap:2": 360.0}
     found = prices(
         [1, 2],
         lambda name: np.full(5, cpu[name]),
-        lambda name: np.full(5, {TURNS.name: 80.0, WAKING.name: 9.0}[name]),
+        lambda name: np.full(5, wall[name]),
         np.random.default_rng(1),
     )
     ns = {name: estimate.ns for name, estimate in found.items()}
     assert ns == {
         "shootdown": 250.0, "interruption": 70.0, "sleep": 15.0, "switch": 5.0,
-        "wake_delay": 40.0, "waking": 9.0,
+        "wake_delay": 40.0, "waking": 9.0, "handover": 40.0, "remote_access": 50.0, "trap": 30.0,
     }  # fmt: skip
     assert prices([1], lambda _: np.zeros(5), lambda _: np.zeros(5), np.random.default_rng(1)) == {}
 

@@ -130,7 +130,12 @@ class Referee:
         if type(self.policy).usable_size is Policy.usable_size:
             return size
         kernel = self.policy.kernel
-        before = [(part, bytes(part)) for part in (kernel.counts, kernel.lines)]
+        parts = [
+            kernel.counts,
+            kernel.lines,
+            *([kernel.owners] if hasattr(kernel, "owners") else []),
+        ]
+        before = [(part, bytes(part)) for part in parts]
         usable = self.policy.usable_size(address)
         for part, content in before:
             part[:] = memoryview(content).cast(part.format)

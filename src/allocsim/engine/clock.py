@@ -44,7 +44,7 @@ class Turn(simpy.Event):
     The rest is for locks. writes, sleeps, came: what the thread is going to do, how it waits, since
     when. appointed: whether it is known until when; called: whether it has the lock, but does not
     run yet. fall_asleep: what it does when it is to stop spinning. wakings: how many sleepers it
-    has woken without having spent the time yet.
+    has woken without having spent the time yet. cpu: where it runs, or ran last.
     """
 
     fall_asleep: Callable[[], None]
@@ -55,6 +55,7 @@ class Turn(simpy.Event):
         self.timeline, self.priority = timeline, _FIRST_THREAD + thread
         self.writes = self.sleeps = self.appointed = self.called = False
         self.came = self.wakings = 0
+        self.cpu = -1
 
     def armed(self) -> "Turn":
         """The event, to be waited for once more; `at` says until when, now or later."""

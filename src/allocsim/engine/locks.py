@@ -13,6 +13,10 @@ FUTEX_PS = 600_000
 """What it takes to ask the kernel for sleep and be told that the lock has come free meanwhile, and
 the holder to find nobody asleep: two calls of futex, 0.3 us each on the machine of costs.toml."""
 
+AWAKE_PS = 4_000_000
+"""A thread that waits for an operation of another one's looks for its end so long before it sleeps,
+as those of the replays do that predictions are compared with."""
+
 
 class PolicyLock:
     """A lock of the policy's, such as an arena's: whoever runs takes it before one who wakes up.
@@ -70,19 +74,23 @@ class Cpus:
     """The CPUs: a thread has one or waits, in the order of (time, thread).
 
     A thread that waits for a lock in its sleep gives its CPU up; one that runs gives it up after a
-    time slice if another one waits.
+    time slice if another one waits. A thread comes back to the CPU that it had last, if that is
+    free.
     """
 
     def __init__(self, n: int) -> None:
-        self.free, self.running = n, 0
+        self.n, self.free = n, set(range(n))
+        self.running = 0
         self.waking = 0  # of those that run: threads that have a CPU, but are not awake yet
         self.queue: deque[Turn] = deque()
 
-    def take(self) -> bool:
-        """Take a CPU if one is free."""
-        if self.free == 0:
+    def take(self, turn: Turn) -> bool:
+        """Take a CPU for a thread if one is free."""
+        if not self.free:
             return False
-        self.free -= 1
+        if turn.cpu not in self.free:
+            turn.cpu = min(self.free)
+        self.free.remove(turn.cpu)
         self.running += 1
         return True
 
@@ -91,10 +99,12 @@ class Cpus:
         self.queue.append(turn)
         return turn
 
-    def give_back(self) -> None:
-        """Leave a CPU to the first who waits, at once."""
+    def give_back(self, turn: Turn) -> None:
+        """A thread leaves its CPU to the first who waits, at once."""
         if self.queue:
-            self.queue.popleft().at(0)
+            following = self.queue.popleft()
+            following.cpu = turn.cpu
+            following.at(0)
         else:
-            self.free += 1
+            self.free.add(turn.cpu)
             self.running -= 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from allocsim.component import Bound
 from allocsim.engine.clock import NEVER_PS, Timeline, Turn
-from allocsim.engine.locks import Cpus, PolicyLock
+from allocsim.engine.locks import AWAKE_PS, Cpus, PolicyLock
 from allocsim.engine.mmap_lock import MmapLock
 from allocsim.engine.queues import Queues
 from allocsim.engine.run import Run, explained
@@ -39,6 +39,9 @@ class Meeting:
         self.shootdown = int(kernel.costs.price_ps(Event.SHOOTDOWN, 1))
         self.interruption = int(kernel.costs.price_ps(Event.INTERRUPTION, 1))
         self.waking = int(kernel.costs.price_ps(Event.WAKING, 1))
+        self.handover = int(kernel.costs.price_ps(Event.HANDOVER, 1))
+        self.trap = int(kernel.costs.price_ps(Event.TRAP, 1))
+        self.interrupted_at = 0  # when the latest shootdown's interrupt arrives
         self.shootdowns = 0  # so far: each interrupts all running threads but one
         self.locks: dict[int, PolicyLock] = {}
         self.waiting: dict[int, list[Turn]] = {}  # threads that wait for an object, by its slot
@@ -106,11 +109,17 @@ class Meeting:
         self.bound.open()
         return made
 
-    def finish(self, slot: int, clock: int) -> None:
-        """An operation on an object ended at `clock`: who waits for it may go on then."""
-        for turn in self.waiting.pop(slot, ()):
+    def finish(self, slot: int, clock: int) -> int:
+        """An operation on an object ended at `clock`: who waits for it may go on then.
+
+        Returns how many of those sleep, each on a CPU that is idle.
+        """
+        turns = self.waiting.pop(slot, [])
+        for turn in turns:
             turn.at(clock)
         self.driver.wanted[slot] = 0
+        asleep = sum(clock - turn.came >= AWAKE_PS for turn in turns)
+        return min(asleep, len(self.cpus.free))
 
     def table(self) -> dict[str, np.ndarray]:
         """A row for each thread: its number, and where its time went, in nanoseconds."""

@@ -4,11 +4,14 @@ from collections import deque
 
 import simpy
 
-from allocsim.engine.clock import Turn
+from allocsim.engine.clock import NEVER_PS, Turn
 from allocsim.engine.locks import Cpus
 
 SPIN_PS = 10_500_000
 """A writer spins so long for readers to leave before it goes to sleep: Linux's limit for one."""
+LOOK_PS = 800_000
+"""Between two looks of a spinning writer at the clock: sixteen turns of Linux's loop, each with a
+pause of 0.05 us."""
 HANDOFF_PS = 4_000_000_000
 """Nobody takes the lock before a sleeper that has waited for so long: Linux's limit."""
 
@@ -28,6 +31,7 @@ class MmapLock:
     def __init__(self, wake_delay: int, cpus: Cpus) -> None:
         self._cpus = cpus
         self._wake_delay = max(wake_delay, 1)  # no sleeper is as fast as who spins
+        self._cpu = -1  # where the latest writer ran
         self.writer_until = self.readers_until = 0
         self.lo = self.hi = 0
         self.spinners: deque[Turn] = deque()
@@ -36,6 +40,7 @@ class MmapLock:
         self.called_writer = self.drains = False
         self._reserved = False  # for the first sleeper
         self._readers_stay = False  # too long to spin for: nobody tries before the next writer
+        self._interrupts_at = NEVER_PS  # when the latest reader stops the others' CPUs
         self._limit: Turn | None = None  # when the first spinner has spun for long enough
         self._writer: Turn | None = None  # the latest
         self._last_reader: Turn | None = None  # who leaves at readers_until
@@ -93,9 +98,14 @@ class MmapLock:
 
     # ---- holding it
     def hold(
-        self, turn: Turn, writes: bool, until: int, shared: int = 0, lo: int = 0, hi: int = 0
+        self, turn: Turn, writes: bool, until: int, shared: int = 0, lo: int = 0, hi: int = 0,
+        interrupts_at: int = NEVER_PS,
     ) -> None:  # fmt: skip
-        """A thread has it and leaves at `until`; a writer is a reader for the last `shared`."""
+        """A thread has it and leaves at `until`; a writer is a reader for the last `shared`.
+
+        interrupts_at: when it stops the CPUs of others, which run again when it leaves.
+        """
+        self._interrupts_at = interrupts_at if shared or not writes else NEVER_PS
         if writes:
             self.called_writer = self.drains = self._readers_stay = False
             self.writer_until, self.lo, self.hi = until - shared, lo, hi
@@ -107,6 +117,11 @@ class MmapLock:
             self.readers_until, self._last_reader = until, turn
         if self.spinners or self.sleepers:
             self._appoint()
+
+    def moves_to(self, cpu: int) -> bool:
+        """A writer runs on that CPU now: whether the latest one ran on another."""
+        latest, self._cpu = self._cpu, cpu
+        return latest not in (cpu, -1)
 
     # ---- waiting for it
     def is_worth_spinning(self) -> bool:
@@ -167,7 +182,11 @@ class MmapLock:
     def _appoint_spinner(self, first: Turn) -> None:
         """Call it when the lock comes free, or have it fall asleep where readers stay too long."""
         limit = max(first.came, self.writer_until) + SPIN_PS
-        if not self.called_readers and self.readers_until <= limit:
+        stays = self.called_readers > 0 or self.readers_until > limit
+        if limit > self._interrupts_at and not self.called_readers:
+            limit = self.readers_until
+            stays = self._looks_at_the_clock(first)
+        if not stays:
             self._limit = None
             if not first.appointed:
                 first.appointed = True
@@ -176,6 +195,13 @@ class MmapLock:
             self._limit = first.twin()
             self._limit.callbacks = [self._spun_for_long]
             self._limit.at(limit)
+
+    def _looks_at_the_clock(self, spinner: Turn) -> bool:
+        """Whether a spinner that runs again when readers leave sees first that time is up.
+
+        Both are a matter of half a microsecond: where it was in its loop decides.
+        """
+        return (self.readers_until - spinner.came) % LOOK_PS < LOOK_PS // 2
 
     def _wake(self, turn: Turn, waker: Turn | None, at: int) -> None:
         """Let the sleeper's turn come at that time; `waker` spends time on it if a CPU is idle."""

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from allocsim.engine.clock import Turn
-from allocsim.engine.locks import FUTEX_PS, PolicyLock
+from allocsim.engine.clock import NEVER_PS, Turn
+from allocsim.engine.locks import AWAKE_PS, FUTEX_PS, PolicyLock
 from allocsim.kernel import Event
 from allocsim.kernel.crossings import (
     FAULT,
@@ -51,6 +51,7 @@ class Thread:
         self.timeline = meeting.timeline
         self.turn = Turn(meeting.timeline, number)
         self.turn.fall_asleep = self._fall_asleep
+        self.turn.cpu = number % meeting.cpus.n
         self.clock = 0
         self.slice_end = SLICE_PS
         self.shootdowns_seen = 0
@@ -91,7 +92,7 @@ class Thread:
                 if appointments[0][0] <= self.clock and timeline.now < self.clock:
                     yield self.turn.armed().at(self.clock)
             elif why == WANTED:
-                meeting.finish(slot, self.clock)
+                self._wake_waiters(slot)
             elif why == BLOCKED:
                 yield from self._wait_for_object(slot)
             elif why == TOO_EARLY:
@@ -110,19 +111,32 @@ class Thread:
         driver.done[slot] += 1
         driver.done_ps[slot] = self.clock
         if driver.wanted[slot]:
-            self.meeting.finish(slot, self.clock)
+            self._wake_waiters(slot)
+
+    def _wake_waiters(self, slot: int) -> None:
+        """Who waits for the object may go on; rousing those who sleep takes time, as no part of
+        the operation.
+        """
+        asleep = self.meeting.finish(slot, self.clock)
+        self.wait_objects += asleep * self.meeting.waking
+        self.clock += asleep * self.meeting.waking
 
     def _wait_for_object(self, slot: int) -> Steps:
         """Operations of other threads on the object come first: sleep until one has ended."""
         if self.timeline.now < self.clock:
             yield from self._catch_up()
             return  # by now the object may be there
+        self.turn.came = self.clock
         self.meeting.waiting.setdefault(slot, []).append(self.turn.armed())
         self.meeting.driver.wanted[slot] = 1
-        self.meeting.cpus.give_back()
+        self.meeting.cpus.give_back(self.turn)
         yield self.turn
-        self.wait_objects += self._skip_to(self.timeline.now)
-        yield from self._take_cpu()
+        waited = self._skip_to(self.timeline.now)
+        self.wait_objects += waited
+        if waited < AWAKE_PS:
+            yield from self._take_cpu()
+        else:
+            self.wait_objects += yield from self._come_round()
 
     # ---- time that passes
     def _work_in_slices(self, duration: int) -> Steps:
@@ -134,7 +148,7 @@ class Thread:
             duration -= part
             yield from self._catch_up()
             if self.meeting.cpus.queue:
-                self.meeting.cpus.give_back()
+                self.meeting.cpus.give_back(self.turn)
                 yield from self._take_cpu()
             self.slice_end = self.clock + SLICE_PS
         self.clock += duration
@@ -157,16 +171,17 @@ class Thread:
 
     def _take_cpu(self) -> Steps:
         """Wait for a CPU if none is free."""
-        if not self.meeting.cpus.take():
+        if not self.meeting.cpus.take(self.turn):
             yield self.meeting.cpus.wait(self.turn.armed())
             self.wait_cpu += self._skip_to(self.timeline.now)
+        self.meeting.driver.thread_cpus[self.number] = self.turn.cpu
         self.slice_end = self.clock + SLICE_PS
 
     def _leave_cpu(self) -> Steps:
         """Give the CPU up, for whoever waits for one."""
         if self.meeting.scarce:
             yield from self._catch_up()
-        self.meeting.cpus.give_back()
+        self.meeting.cpus.give_back(self.turn)
 
     def _catch_up(self) -> Steps:
         """Let the simulated time reach the thread's clock."""
@@ -200,7 +215,7 @@ class Thread:
                 lock.take()
             elif kind == FAULT:
                 yield from self._fault(hold, count, lo, hi)
-            elif count > 1:
+            elif count:
                 yield from self._fault_as_reader(hold, count)
             else:
                 writes = kind == WRITER
@@ -212,7 +227,9 @@ class Thread:
 
     def _is_delayed(self) -> bool:
         """Whether others have interrupted the thread, or it has woken others."""
-        return self.turn.wakings > 0 or self.shootdowns_seen < self.meeting.shootdowns
+        meeting = self.meeting
+        interrupted = self.shootdowns_seen < meeting.shootdowns
+        return self.turn.wakings > 0 or (interrupted and self.clock >= meeting.interrupted_at)
 
     def _delay(self) -> Steps:
         """Spend the time that being interrupted and waking others took, until others come."""
@@ -230,17 +247,24 @@ class Thread:
         self, writes: bool, hold: int, shared: int, lo: int, hi: int, flush: int
     ) -> None:  # fmt: skip
         """Be in the kernel for `hold` and what a shootdown takes; the thread has the lock."""
-        if flush:
-            took = self._shoot_down()
-            hold += took
-            if flush == FLUSHES_SHARED:
-                shared += took
-        self.clock += hold
-        self.kernel += hold
-        self.meeting.mmap_lock.hold(self.turn, writes, self.clock, shared, lo, hi)
+        meeting, lock = self.meeting, self.meeting.mmap_lock
+        if writes and lock.moves_to(self.turn.cpu):
+            meeting.kernel.counts[Event.HANDOVER] += 1
+            hold += meeting.handover
+        took = self._shoot_down() if flush else 0
+        if flush == FLUSHES_SHARED:
+            shared += took
+        self._run_in_kernel(hold + took)
+        interrupts_at = NEVER_PS
+        if took:
+            interrupts_at = meeting.interrupted_at = self.clock - meeting.interruption
+        lock.hold(self.turn, writes, self.clock, shared, lo, hi, interrupts_at)
 
     def _shoot_down(self) -> int:
-        """Interrupt the other CPUs that run threads; what it takes until they have answered."""
+        """Interrupt the other CPUs that run threads; what it takes until they have answered.
+
+        The interrupt reaches them late in that time, so that all are through with it together.
+        """
         meeting = self.meeting
         others = meeting.cpus.running - meeting.cpus.waking - 1
         if others == 0:
@@ -261,8 +285,7 @@ class Thread:
     def _fault(self, hold: int, count: int, lo: int, hi: int) -> Steps:
         """`count` faults under the lock of the area [lo, hi), unless a writer changes that area."""
         lock, timeline, turn = self.meeting.mmap_lock, self.timeline, self.turn
-        self.meeting.crossings += count - 1
-        each, rest = divmod(hold, count)
+        each, trap, rest = self._enter_faults(hold, count)
         while count:
             until = timeline.appointments[0][0]  # no writer comes before
             if until <= self.clock and timeline.now < self.clock:
@@ -270,25 +293,38 @@ class Thread:
                 if self._is_delayed():
                     yield from self._delay()
                 until = timeline.appointments[0][0]
+            n = 1
             if lock.locks_area(lo, hi, self.clock):
-                count -= 1
-                yield from self._read_mmap_lock(each)
-                continue
-            n = count
-            if until < self.clock + count * each:
-                n = max(1, -((self.clock - until) // each))
-            self._run_in_kernel(n * each)
-            lock.fault(turn, self.clock, lo, hi)
+                yield from self._read_mmap_lock(each - trap)
+            else:
+                n = count
+                if until < self.clock + count * each:
+                    n = max(1, -((self.clock - until) // each))
+                self._run_in_kernel(n * each - trap)
+                lock.fault(turn, self.clock, lo, hi)
             count -= n
-        self._run_in_kernel(rest)
+            self._run_in_kernel(trap if count else rest)
 
     def _fault_as_reader(self, hold: int, count: int) -> Steps:
         """`count` faults, each under mmap_lock."""
+        each, trap, rest = self._enter_faults(hold, count)
+        while count:
+            yield from self._read_mmap_lock(each - trap)
+            count -= 1
+            self._run_in_kernel(trap if count else rest)
+
+    def _enter_faults(self, hold: int, count: int) -> tuple[int, int, int]:
+        """Be on the way to the first fault's lock.
+
+        Returns how long each of `count` faults takes, how much of that it is on the way, there and
+        (for simplicity before it, too) back, and what remains of `hold`.
+        """
         self.meeting.crossings += count - 1
+        self.meeting.kernel.counts[Event.TRAP] += count
         each, rest = divmod(hold, count)
-        for _ in range(count):
-            yield from self._read_mmap_lock(each)
-        self._run_in_kernel(rest)
+        trap = min(self.meeting.trap, each)
+        self._run_in_kernel(trap)
+        return each, trap, rest
 
     def _read_mmap_lock(self, hold: int) -> Steps:
         """Be in the kernel for `hold`, with mmap_lock as a reader."""
@@ -321,7 +357,7 @@ class Thread:
         """Stop spinning and leave the CPU."""
         spun = self.timeline.now - self.clock
         self.meeting.kernel.counts[Event.SPIN_NS] += max(0, spun) // 1000
-        self.meeting.cpus.give_back()
+        self.meeting.cpus.give_back(self.turn)
 
     def _wait_for_lock(self, lock: PolicyLock) -> Steps:
         """Wait for a lock of the policy's, asleep unless it opens before that."""
@@ -342,21 +378,33 @@ class Thread:
 
     def _wake_up(self) -> Steps:
         """Back from sleep: that costs both sides CPU time, and needs a CPU."""
+        self._count_sleep()
+        yield from self._take_cpu()
+
+    def _wake_up_late(self) -> Steps:
+        """The same, the delay until the thread runs being part of its wait for mmap_lock."""
+        self._count_sleep()
+        self.wait_mmap_lock += yield from self._come_round()
+
+    def _count_sleep(self) -> None:
         counts = self.meeting.kernel.counts
         counts[self._kind_of_sleep()] += 1
         counts[Event.WAKE_DELAY] += 1
-        yield from self._take_cpu()
 
     def _kind_of_sleep(self) -> Event:
         """What the sleep was of a thread that is woken now: dearer if an idle CPU is roused."""
         return Event.SLEEP if self.meeting.cpus.free else Event.SWITCH
 
-    def _wake_up_late(self) -> Steps:
-        """The same, the delay until the thread runs being part of its wait for mmap_lock."""
+    def _come_round(self) -> Generator[simpy.Event, None, int]:
+        """Take a CPU; how long it takes until the thread runs, if an idle CPU had to be roused."""
         cpus = self.meeting.cpus
-        yield from self._wake_up()
+        if not cpus.free:
+            yield from self._take_cpu()
+            return 0
+        yield from self._take_cpu()
         cpus.waking += 1
-        self.wait_mmap_lock += self._skip_to(self.clock + self.meeting.wake_delay)
+        delay = self._skip_to(self.clock + self.meeting.wake_delay)
         yield from self._catch_up()
         self.shootdowns_seen = self.meeting.shootdowns
         cpus.waking -= 1
+        return delay

@@ -92,6 +92,7 @@ ADDED_LATER = (
     Event.AREA_CUT, Event.AREA_JOINED, Event.FAR_BYTE_WRITTEN,
     Event.FAULT_RUN, Event.INTERRUPTION, Event.WAKING, Event.COLD_RELEASE,
     Event.IRREGULAR, Event.WRITE, Event.SWITCH, Event.PAGE_FLUSHED, Event.COLD_PAGE,
+    Event.TRAP, Event.HANDOVER, Event.REMOTE_ACCESS,
 )  # fmt: skip
 """Events that older files lack; their price is then the shipped one."""
 

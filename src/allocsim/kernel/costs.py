@@ -60,6 +60,11 @@ class Event(IntEnum):
     SWITCH = 38  # what SLEEP is where no CPU is idle when the thread is woken
     PAGE_FLUSHED = 39  # a page that moves or goes, where translations are forgotten one by one
     COLD_PAGE = 40  # what a new page costs more if it is none that was given back a moment ago
+    TRAP = (
+        41  # what of a fault passes outside of the locks that threads meet at: the way in and out
+    )
+    HANDOVER = 42  # a call takes mmap_lock after a call on another CPU: what it guards moves there
+    REMOTE_ACCESS = 43  # load or store of metadata that another CPU used last: its line moves here
 
 
 N_EVENTS = len(Event)
@@ -67,13 +72,15 @@ SYSCALLS = tuple(range(Event.BRK, Event.MPROTECT + 1))
 MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT, Event.HUGE_FAULT)
 PARTS = {
     "allocator_ns": (
-        Event.CALL, Event.IRREGULAR, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.LOCK
+        Event.CALL, Event.IRREGULAR, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.REMOTE_ACCESS,
+        Event.LOCK,
     ),
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
         Event.PAGE_RELEASED, Event.COLD_RELEASE, Event.PAGE_MOVED, Event.PAGE_FLUSHED,
         Event.HUGE_PAGE_RELEASED,
-        Event.SHOOTDOWN, Event.INTERRUPTION, Event.SLEEP, Event.SWITCH, Event.SPIN_NS,
+        Event.HANDOVER, Event.SHOOTDOWN, Event.INTERRUPTION,
+        Event.SLEEP, Event.SWITCH, Event.SPIN_NS,
     ),
     "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (
@@ -82,7 +89,10 @@ PARTS = {
     "copying_ns": (Event.BYTE_COPIED,),
     "program_ns": (Event.WRITE, Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),
 }  # fmt: skip
-"""CPU time by part: which events each part sums. A delay belongs to none; SLEEP includes WAKING."""
+"""CPU time by part: which events each part sums.
+
+A delay belongs to none; neither does what others include: SLEEP includes WAKING, a fault its TRAP.
+"""
 
 
 SHIPPED = Path(__file__).with_name("costs.toml")

@@ -7,7 +7,7 @@ engine plays them in simulated time.
 
 from functools import cache
 
-from allocsim.component import Component, Pool
+from allocsim.component import Array, Component, Pool, inline
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import DONTNEED, FREE, MAP_PRIVATE_ANONYMOUS, Kernel
 from allocsim.kernel.pages import PAGE_BYTES, PAGE_SHIFT, WRITTEN
@@ -23,17 +23,20 @@ WRITER, READER, FAULT, LOCKED, UNLOCKED = 0, 1, 2, 3, 4
 # one in the end, when it holds it as a reader.
 NO_FLUSH, FLUSHES, FLUSHES_SHARED = 0, 1, 2
 
+OWNED_LINES = 1 << 15  # of a CPU's caches: 2 MiB of 64-byte lines, direct-mapped
+SHARED = 255  # instead of the number of a CPU: several have read it since it was written
+
 
 class Crossings(Component):
     """What a kernel's calls and faults mean to other threads; a mixin for `Kernel` and subclasses.
 
     `crossings` has a row of WIDTH numbers for each: KIND; BEFORE_PS, user time since the one
-    before; HOLD_PS, time in the kernel; COUNT, faults in a row that HOLD_PS is divided among, or a
-    lock's number; SHARED_PS, how much of the end of HOLD_PS a writer holds the lock as a reader
-    (munmap and a shrinking brk release pages so); LO and HI, the area whose own lock a writer
-    takes, or the pages of the faults; FLUSH, whether other CPUs must forget translations of pages
-    that the call takes away, a shootdown. HOLD_PS is without it: only the engine knows which other
-    CPUs run threads of the process by then.
+    before; HOLD_PS, time in the kernel; COUNT, faults in a row that HOLD_PS is divided among (0 for
+    a call), or a lock's number; SHARED_PS, how much of the end of HOLD_PS a writer holds the lock
+    as a reader (munmap and a shrinking brk release pages so); LO and HI, the area whose own lock a
+    writer takes, or the pages of the faults; FLUSH, whether other CPUs must forget translations of
+    pages that the call takes away, a shootdown. HOLD_PS is without it: only the engine knows which
+    other CPUs run threads of the process by then.
 
     With `vma_locks` 0 faults take mmap_lock as readers, as they did before Linux 6.4.
     """
@@ -43,6 +46,7 @@ class Crossings(Component):
     n_crossings = 0
     told_ps = 0  # up to when the crossings account for the thread's time
     vma_locks = 1
+    owners = Array("i8", OWNED_LINES)  # of the lines that meet here: which was used last, and where
 
     def begin_crossings(self):
         """What follows is a new operation's."""
@@ -64,6 +68,58 @@ class Crossings(Component):
         self.n_crossings += 1
         self.told_ps = now
 
+    # ---- lines of metadata that move from CPU to CPU
+    def user_ps(self):
+        remote = self.counts[Event.REMOTE_ACCESS]
+        return super().user_ps() + self.costs.price_ps(Event.REMOTE_ACCESS, remote)
+
+    @inline
+    def load(self, address, width=8):
+        self.fetch(address)
+        return super().load(address, width)
+
+    @inline
+    def store(self, address, value, width=8):
+        self.own(address)
+        super().store(address, value, width)
+
+    @inline
+    def load_pair(self, address):
+        self.fetch(address)
+        return super().load_pair(address)
+
+    @inline
+    def store_pair(self, address, first, second):
+        self.own(address)
+        super().store_pair(address, first, second)
+
+    @inline
+    def pop_link(self, address):
+        self.fetch(address)
+        self.own(address)
+        return super().pop_link(address)
+
+    @inline
+    def push_link(self, address, link, key):
+        self.fetch(address)
+        self.own(address)
+        super().push_link(address, link, key)
+
+    @inline
+    def own(self, address):
+        """The CPU writes to the line at `address`; no program waits for that."""
+        line = address >> 6
+        self.owners[line & (OWNED_LINES - 1)] = line << 8 | self.cpu
+
+    @inline
+    def fetch(self, address):
+        """The CPU reads the line at `address`, which another one may have written last."""
+        line = address >> 6
+        owner = self.owners[line & (OWNED_LINES - 1)]
+        if owner >> 8 == line and owner & 255 != self.cpu and owner & 255 != SHARED:
+            self.counts[Event.REMOTE_ACCESS] += 1
+            self.owners[line & (OWNED_LINES - 1)] = line << 8 | SHARED
+
     # ---- system calls
     def released(self):
         """How many pages calls took from their places so far, huge ones counting as one."""
@@ -75,7 +131,7 @@ class Crossings(Component):
         shared = self.costs.price_ps(Event.PAGE_RELEASED, taken)
         shared += self.costs.price_ps(Event.PAGE_FLUSHED, self.flushed_singly(taken))
         flush = FLUSHES_SHARED if taken else NO_FLUSH
-        self.note(WRITER, start_ps, 1, shared, slot_lo, slot_hi, flush)
+        self.note(WRITER, start_ps, 0, shared, slot_lo, slot_hi, flush)
 
     def area_lo(self, address):
         """Where the area at `address` starts, or 0."""
@@ -118,7 +174,7 @@ class Crossings(Component):
         hi = self.area_hi(address)
         result = super().mremap(address, old_length, new_length, may_move)
         flush = FLUSHES if self.released() > before else NO_FLUSH
-        self.note(WRITER, start, 1, 0, lo, hi, flush)
+        self.note(WRITER, start, 0, 0, lo, hi, flush)
         return result
 
     def mprotect(self, address, length, protection):
@@ -130,7 +186,7 @@ class Crossings(Component):
         lo = self.area_lo(address)
         hi = self.area_hi(address)
         result = super().mprotect(address, length, protection)
-        self.note(WRITER, start, 1, 0, lo, hi, FLUSHES if taken else NO_FLUSH)
+        self.note(WRITER, start, 0, 0, lo, hi, FLUSHES if taken else NO_FLUSH)
         return result
 
     def madvise(self, address, length, advice):
@@ -141,7 +197,7 @@ class Crossings(Component):
         if advice == FREE and result == 0:
             taken = self.resident_in(address, (length + PAGE_BYTES - 1) & -PAGE_BYTES)
         flush = FLUSHES if taken and advice in (DONTNEED, FREE) else NO_FLUSH
-        self.note(READER, start, 1, 0, 0, 0, flush)
+        self.note(READER, start, 0, 0, 0, 0, flush)
         return result
 
     # ---- faults

@@ -22,7 +22,9 @@ RECENT_BITS = 10
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 4 MiB, direct-mapped by page
 TABLE_LINE_SHIFT = 15  # eight pages, whose entries in the page table share a cache line
 TABLE_LINES = 64  # of the page table, held by a direct-mapped cache
-FREE_PAGES = 512  # those that the kernel got back last, which it hands out first
+FREE_PAGES = 512  # of a CPU: those that the kernel got back there last and hands out first
+MOST_CPUS = 64
+CPU_SHIFT = 32
 MOST_FLUSHED = 33  # pages; beyond, a CPU forgets all its translations at once
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
@@ -53,7 +55,9 @@ class Pages(Component):
     words = Pool("i8", SPAN_BYTES >> 3)
     state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
     counts = Array("i8", N_EVENTS)  # the ledger
-    recent = Array("i4", RECENT_PAGES)  # of the pages that meet here: which the program wrote last
+    cpu = 0  # where the program runs, see run_on()
+    mark = 1  # what marks of this CPU in `recent` are more than the page's number
+    recent = Array("i8", RECENT_PAGES)  # of the pages that meet here: which was written last, where
     table_lines = Array("i8", TABLE_LINES)  # of the lines that meet here: which was used last
     low_base = 0
     low_span = 0
@@ -64,13 +68,18 @@ class Pages(Component):
     reserved_end = 0  # first address that may be mapped
     minor_faults = 0
     faulted = 0  # the access in progress has had a fault
-    free_pages = Array("u1", FREE_PAGES)  # a stack whose bottom gets lost: whether they are hot
-    free_top = 0  # its height, if nothing were lost
-    n_free_pages = 0
+    free_pages = Array("u1", MOST_CPUS * FREE_PAGES)  # stacks without bottom: whether they are hot
+    free_tops = Array("i8", MOST_CPUS)  # their heights, if nothing were lost
+    n_free_pages = Array("i8", MOST_CPUS)
     resident_pages = 0
     peak_resident_pages = 0
     clock_ps = 0  # see Kernel.now_ps
     poison = 0  # checked mode: what the program writes destroys the words that lay there
+
+    def run_on(self, cpu):
+        """The program runs on that CPU now: it has its own caches and free pages."""
+        self.cpu = cpu
+        self.mark = 1 + (cpu << CPU_SHIFT)
 
     @inline
     def charge(self, event, n):
@@ -111,7 +120,10 @@ class Pages(Component):
         page = address >> PAGE_SHIFT
         one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
         # is_recent() by hand: a call more would slow interpreted runs down
-        if not one_page or self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + 1:
+        if (
+            not one_page
+            or self.recent[page & (RECENT_PAGES - 1)] != (page >> RECENT_BITS) + self.mark
+        ):
             self.note_far(address, n_bytes)
         self.write_pages(address, n_bytes)
         if self.poison:
@@ -264,32 +276,37 @@ class Pages(Component):
         """The kernel clears n free pages, first those that it got back last."""
         self.charge(Event.PAGE_ZEROED, n)
         cold = n
-        while n > 0 and self.n_free_pages > 0:
-            n -= 1
-            self.n_free_pages -= 1
-            self.free_top -= 1
-            cold -= self.free_pages[self.free_top & (FREE_PAGES - 1)]
+        at = self.free_tops[self.cpu]
+        bottom = at - min(n, self.n_free_pages[self.cpu])
+        self.n_free_pages[self.cpu] -= at - bottom
+        while at > bottom:
+            at -= 1
+            cold -= self.free_pages[self.cpu * FREE_PAGES + (at & (FREE_PAGES - 1))]
+        self.free_tops[self.cpu] = at
         self.charge(Event.COLD_PAGE, cold)
 
     def note_free(self, page, n):
         """The kernel has got n pages back, the first given by its number in the address space."""
+        at = self.free_tops[self.cpu]
         i = max(0, n - FREE_PAGES)
         while i < n:
-            self.free_pages[self.free_top & (FREE_PAGES - 1)] = self.is_recent(page + i)
-            self.free_top += 1
+            slot = self.cpu * FREE_PAGES + (at & (FREE_PAGES - 1))
+            self.free_pages[slot] = self.is_recent(page + i)
+            at += 1
             i += 1
-        self.n_free_pages = min(self.n_free_pages + n, FREE_PAGES)
+        self.free_tops[self.cpu] = at
+        self.n_free_pages[self.cpu] = min(self.n_free_pages[self.cpu] + n, FREE_PAGES)
 
     @inline
     def is_recent(self, page):
-        """Whether a cache holds the page, given by its number in the address space."""
-        return self.recent[page & (RECENT_PAGES - 1)] == (page >> RECENT_BITS) + 1
+        """Whether the CPU's caches hold the page, given by its number in the address space."""
+        return self.recent[page & (RECENT_PAGES - 1)] == (page >> RECENT_BITS) + self.mark
 
     def note_recent(self, page, n):
-        """Caches hold n pages now, the first given by its number in the address space."""
+        """The CPU's caches hold n pages now, the first given by its number in the address space."""
         while n > 0:
             n -= 1
-            self.recent[(page + n) & (RECENT_PAGES - 1)] = ((page + n) >> RECENT_BITS) + 1
+            self.recent[(page + n) & (RECENT_PAGES - 1)] = ((page + n) >> RECENT_BITS) + self.mark
 
     def add_resident(self, n):
         self.resident_pages += n

@@ -45,8 +45,7 @@ static void warm_up(void) {
 static const struct benchmark benchmarks[] = {
     NAMED(read_clock), NAMED(null_syscall), NAMED(brk_grow), NAMED(brk_shrink),
     NAMED(brk_shrink_written), NAMED(map_many), NAMED(unmap_many), NAMED(map_unmap),
-    NAMED(brk_write_shrink), NAMED(map_many), NAMED(unmap_many), NAMED(map_unmap),
-    NAMED(map_write_unmap), NAMED(unmap_written), NAMED(replace_areas), NAMED(replace_cold_areas),
+    NAMED(brk_write_shrink), NAMED(map_write_unmap), NAMED(unmap_written), NAMED(replace_areas), NAMED(replace_cold_areas),
     NAMED(cut_areas), NAMED(join_areas),
     NAMED(mremap_in_place), NAMED(mremap_moving), NAMED(mprotect_grow), NAMED(dontneed_absent),
     NAMED(dontneed_written), NAMED(free_written), NAMED(fault_fresh), NAMED(fault_random),
@@ -67,6 +66,7 @@ static const struct contest contests[] = {
     {"take_turns", 1, take_turns, NULL},
     {"take_turns_here", 1, take_turns_here, NULL},
     {"wake_sleeper", 0, wake_sleeper, be_woken},
+    {"pass_blocks", 1, pass_blocks, NULL},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

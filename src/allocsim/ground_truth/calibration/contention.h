@@ -14,7 +14,7 @@
 #include "faults.h"
 
 enum { MAX_THREADS = 64, PAIRS = 2000, ROUNDS = 256, SHOOTDOWN_ROUNDS = 20, SHOOTDOWN_PAGES = 64, TURNS = 64,
-       INTERRUPTIONS = 256, SETTLE_NS = 20000 };
+       INTERRUPTIONS = 256, SETTLE_NS = 20000, PASSED_BLOCKS = 64, HAND_OVERS = 256 };
 
 struct contender {
     pthread_t thread;
@@ -134,6 +134,32 @@ static void wake_sleeper(struct stopwatch *watch) {
     watch->sections = 1;
 }
 
+/* Blocks of all sizes that one thread allocates and the other frees in another order, in turn; or
+ * one thread does both. passed_blocks.py knows the same sizes and order. */
+static void *passed[PASSED_BLOCKS];
+static int passes; /* so far; an odd one frees */
+
+static void pass_once(int pass) {
+    for (unsigned i = 0; i < PASSED_BLOCKS; i++)
+        if (pass % 2)
+            free(passed[(i * 61 + 7) % PASSED_BLOCKS]);
+        else
+            passed[i] = malloc(1048 + 16 * (i * 29 % 61));
+}
+
+static void pass_blocks(struct stopwatch *watch) {
+    int me = watch == &contenders[1].watch;
+    for (int pass = 0; pass < HAND_OVERS; pass++) {
+        if (contenders[1].body && pass % 2 != me) continue;
+        while (__atomic_load_n(&passes, __ATOMIC_ACQUIRE) != pass) {
+        }
+        start(watch);
+        pass_once(pass);
+        stop(watch, PASSED_BLOCKS);
+        __atomic_store_n(&passes, pass + 1, __ATOMIC_RELEASE);
+    }
+}
+
 /* ---- what untimed threads do ---- */
 
 static void drop_until_over(struct stopwatch *watch) {
@@ -200,7 +226,8 @@ static void add_mean(int timed) {
 static void race(int n, int timed, void (*body)(struct stopwatch *),
                  void (*beside)(struct stopwatch *), const cpu_set_t *allowed) {
     pthread_barrier_init(&start_line, NULL, (unsigned)n);
-    over = 0;
+    over = passes = 0;
+    memset(contenders, 0, sizeof contenders);
     pthread_mutex_lock(&sleeping);
     for (int i = 0; i < n; i++) {
         contenders[i] = (struct contender){.cpu = nth_cpu(allowed, i), .body = i < timed ? body : beside};

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from allocsim.ground_truth.calibration.fit import Estimate, estimate_of
+from allocsim.ground_truth.calibration.passed_blocks import remote_accesses_per_call
 
 MOST_THREADS = 16
 
@@ -58,6 +59,12 @@ SWITCHING = Contest("take_turns_here", "take_turns_here", 1, 2)
 WAKING = Contest("wake_sleeper", "wake_sleeper", 1, 2)
 """One thread wakes another one; a repetition is the call."""
 
+PASSING = Contest("pass_blocks", "pass_blocks", 1, 2)
+"""One thread frees what the other one has allocated; a repetition is a call of either."""
+
+KEEPING = Contest("pass_blocks", "pass_blocks", 1, 1)
+"""One thread does both."""
+
 INTERRUPTIONS = Contest("interruptions", "interruptions", 1, 2)
 """One thread is interrupted by shootdowns of another one; a repetition is what one takes."""
 
@@ -72,7 +79,11 @@ def thread_counts(cpus: int | None = None) -> list[int]:
 def contests(threads: Sequence[int]) -> list[Contest]:
     """Every kind with every number of threads, and what only two threads have."""
     found = [Contest(k.name, k.body, k.pages, n) for k in KINDS for n in threads]
-    return [*found, TURNS, SWITCHING, WAKING, INTERRUPTIONS] if 2 in threads else found
+    return (
+        [*found, TURNS, SWITCHING, WAKING, PASSING, KEEPING, INTERRUPTIONS]
+        if 2 in threads
+        else found
+    )
 
 
 Rounds = Callable[[str], np.ndarray]
@@ -96,7 +107,26 @@ def prices(
         "switch": estimate_of(cpu(SWITCHING.name), rng),
         "wake_delay": estimate_of(wall(TURNS.name) / 2, rng),
         "waking": estimate_of(wall(WAKING.name), rng),
+        "handover": estimate_of(_handover(wall("mmap_munmap:1"), wall("mmap_munmap:2")), rng),
+        "remote_access": estimate_of(_remote_access(cpu(KEEPING.name), cpu(PASSING.name)), rng),
+        "trap": estimate_of(np.maximum(cpu("fault_256") - cpu("populate"), 0.0), rng),
     }
+
+
+def _handover(alone: np.ndarray, beside: np.ndarray) -> np.ndarray:
+    """How much longer a call takes if another CPU has had mmap_lock.
+
+    Two threads that do nothing but map and unmap make their four calls in turn.
+    """
+    return np.maximum(beside / 4 - alone / 2, 0.0)
+
+
+def _remote_access(keeping: np.ndarray, passing: np.ndarray) -> np.ndarray:
+    """How long a call waits for a line that another CPU has written.
+
+    The model tells how many such lines there are, and what else the two cases differ in is small.
+    """
+    return np.maximum(passing - keeping, 0.0) / remote_accesses_per_call()
 
 
 Estimates = Callable[[str], Estimate]
