@@ -32,7 +32,7 @@ def build(
     """Compile the C file `source` unless it is in the cache, and return the program or library.
 
     `flags` come after the source on the command line, so they may name libraries (`-lpthread`).
-    Headers beside the source count as part of it. `shared` builds a shared library. `compiler` is
+    Headers beside the source, and in the folder above, count as part of it. `shared` builds a shared library. `compiler` is
     a command other than `find_compiler`'s. Safe to call from several processes at once. Raises
     `InputError` without a compiler, when compiling fails, and when the cache cannot be written.
     """
@@ -70,7 +70,8 @@ def _key(source: Path, compiler: tuple[str, ...], options: Sequence[str]) -> str
     """A hash of the sources, options and compiler, whatever folder the source lies in."""
     digest = hashlib.sha256(_identity(compiler, shutil.which(compiler[0]) or "").encode())
     digest.update(repr([o for o in options if o != str(source)]).encode())
-    for file in [source, *sorted(source.parent.glob("*.h"))]:
+    headers = [h for folder in (source.parent, source.parent.parent) for h in folder.glob("*.h")]
+    for file in [source, *sorted(headers)]:
         digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
 

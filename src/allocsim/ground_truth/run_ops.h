@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "far_memory.h"
+#include "program_writes.h"
 
 /* The numbers of allocsim.trace.Op; then, in reports only, marks that stand for calls which traces
  * do not have (opstream.py). */
@@ -22,18 +23,8 @@ enum kind {
 /* What the program does to a block that it got: nothing, one byte in each page, every byte. */
 enum writes { WRITE_NOTHING, WRITE_PAGES, WRITE_ALL };
 
-#define INLINE static inline __attribute__((always_inline))
-
 INLINE enum kind kind_of(const struct op *op) { return (enum kind)(op->kind_and_thread & 255); }
 INLINE int32_t thread_of(const struct op *op) { return (int32_t)(op->kind_and_thread >> 8); }
-
-INLINE void write_each_page(uintptr_t start, int64_t bytes) {
-    if (bytes <= 0) return;
-    uintptr_t end = start + (uint64_t)bytes;
-    *(volatile char *)start = 1;
-    for (uintptr_t at = (start | (PAGE_BYTES - 1)) + 1; at < end; at += PAGE_BYTES)
-        *(volatile char *)at = 1;
-}
 
 INLINE void read_each_page(uintptr_t start, int64_t bytes) {
     if (bytes <= 0) return;
@@ -41,18 +32,6 @@ INLINE void read_each_page(uintptr_t start, int64_t bytes) {
     (void)*(volatile char *)start;
     for (uintptr_t at = (start | (PAGE_BYTES - 1)) + 1; at < end; at += PAGE_BYTES)
         (void)*(volatile char *)at;
-}
-
-/* Write every byte, and first the first of each page: a page fault in the midst of memset's
- * repeated store takes processors 600 ns more than at a store of its own, as most programs' are. */
-INLINE void write_every_byte(uintptr_t start, int64_t bytes) {
-    uintptr_t end = start + (bytes > 0 ? (uint64_t)bytes : 0);
-    while (start < end) {
-        uintptr_t next = (start | (PAGE_BYTES - 1)) + 1;
-        *(volatile char *)start = 1;
-        memset((void *)start, 1, (next < end ? next : end) - start);
-        start = next;
-    }
 }
 
 INLINE void program_writes(uintptr_t start, int64_t bytes, enum writes writes) {

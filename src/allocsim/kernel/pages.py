@@ -20,9 +20,11 @@ BYTE_WRITTEN = int(Event.BYTE_WRITTEN)
 FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
 RECENT_BITS = 10
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 4 MiB, direct-mapped by page
+KEPT_BITS = 12
+KEPT_PAGES = 1 << KEPT_BITS  # the last cache: 16 MiB, for the kernel's clearing of pages
 TABLE_LINE_SHIFT = 15  # eight pages, whose entries in the page table share a cache line
-TABLE_LINES = 64  # of the page table, held by a direct-mapped cache
-FREE_PAGES = 512  # of a CPU: those that the kernel got back there last and hands out first
+TABLE_LINES = 16  # of the page table, held by a direct-mapped cache
+FREE_PAGES = 2048  # of a CPU: those that the kernel got back there last and hands out first
 MOST_CPUS = 64
 CPU_SHIFT = 32
 MOST_FLUSHED = 33  # pages; beyond, a CPU forgets all its translations at once
@@ -58,6 +60,7 @@ class Pages(Component):
     cpu = 0  # where the program runs, see run_on()
     mark = 1  # what marks of this CPU in `recent` are more than the page's number
     recent = Array("i8", RECENT_PAGES)  # of the pages that meet here: which was written last, where
+    kept = Array("i8", KEPT_PAGES)  # the same
     table_lines = Array("i8", TABLE_LINES)  # of the lines that meet here: which was used last
     low_base = 0
     low_span = 0
@@ -198,8 +201,7 @@ class Pages(Component):
         fill(self.state, page, n, WRITTEN)
         highest = (base >> PAGE_SHIFT) + last - 1
         if not self.is_recent(highest):
-            noted = min(n, RECENT_PAGES)  # touch() has noted all that it writes
-            self.note_recent(highest + 1 - noted, noted)
+            self.note_recent(highest + 1 - n, n)  # touch() has noted all that it writes
         self.add_resident(n)
         return last
 
@@ -291,7 +293,10 @@ class Pages(Component):
         i = max(0, n - FREE_PAGES)
         while i < n:
             slot = self.cpu * FREE_PAGES + (at & (FREE_PAGES - 1))
-            self.free_pages[slot] = self.is_recent(page + i)
+            number = page + i
+            self.free_pages[slot] = (
+                self.kept[number & (KEPT_PAGES - 1)] == (number >> KEPT_BITS) + self.mark
+            )
             at += 1
             i += 1
         self.free_tops[self.cpu] = at
@@ -304,9 +309,11 @@ class Pages(Component):
 
     def note_recent(self, page, n):
         """The CPU's caches hold n pages now, the first given by its number in the address space."""
-        while n > 0:
-            n -= 1
-            self.recent[(page + n) & (RECENT_PAGES - 1)] = ((page + n) >> RECENT_BITS) + self.mark
+        number = page + max(0, n - KEPT_PAGES)
+        while number < page + n:
+            self.recent[number & (RECENT_PAGES - 1)] = (number >> RECENT_BITS) + self.mark
+            self.kept[number & (KEPT_PAGES - 1)] = (number >> KEPT_BITS) + self.mark
+            number += 1
 
     def add_resident(self, n):
         self.resident_pages += n

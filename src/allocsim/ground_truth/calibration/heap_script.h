@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "../program_writes.h"
 #include "system_calls.h"
 
 enum step_kind { STEP_MALLOC, STEP_CALLOC, STEP_FREE, STEP_WRITE, STEP_BEGIN, STEP_END };
@@ -28,14 +29,14 @@ static struct {
 static void *allocate_nothing(size_t size) { return (void *)size; }
 static void *allocate_zeros(size_t size) { return calloc(1, size); }
 static void free_nothing(void *block) { __asm__ volatile("" : : "r"(block)); }
-static void write_nothing(void *block, int value, size_t size) { (void)block, (void)value, (void)size; }
-static void write_block(void *block, int value, size_t size) { memset(block, value, size); }
+static void write_nothing(void *block, size_t size) { (void)block, (void)size; }
+static void write_block(void *block, size_t size) { write_every_byte((uintptr_t)block, (int64_t)size); }
 
 /* Called through these, the allocator and its null are reached alike, and no pair is left out. */
 static void *(*volatile allocate)(size_t) = malloc;
 static void *(*volatile allocate_zeroed)(size_t) = allocate_zeros;
 static void (*volatile release)(void *) = free;
-static void (*volatile fill)(void *, int, size_t) = write_block;
+static void (*volatile fill)(void *, size_t) = write_block;
 
 static void *populated(uint64_t bytes, int file) {
     int flags = MAP_PRIVATE | MAP_POPULATE | (file < 0 ? MAP_ANONYMOUS : 0);
@@ -56,14 +57,14 @@ static void load_script(const char *path) {
 /* One repetition is one call. */
 static void run_script(void) {
     void *(*get)(size_t) = allocate, *(*get_zeroed)(size_t) = allocate_zeroed;
-    void (*give)(void *) = release, (*write)(void *, int, size_t) = fill;
+    void (*give)(void *) = release, (*write)(void *, size_t) = fill;
     uint64_t calls = 0;
     for (uint64_t i = 0; i < script.n; i++) {
         const struct step *step = &script.steps[i];
         switch (step->kind) {
         case STEP_MALLOC: script.blocks[step->slot] = get((size_t)step->size), calls++; break;
         case STEP_CALLOC: script.blocks[step->slot] = get_zeroed((size_t)step->size), calls++; break;
-        case STEP_WRITE: write(script.blocks[step->slot], 1, (size_t)step->size); break;
+        case STEP_WRITE: write(script.blocks[step->slot], (size_t)step->size); break;
         case STEP_FREE: give(script.blocks[step->slot]), calls++; break;
         case STEP_BEGIN: calls = 0, begin(); break;
         default: end(calls);
