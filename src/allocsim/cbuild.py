@@ -32,9 +32,10 @@ def build(
     """Compile the C file `source` unless it is in the cache, and return the program or library.
 
     `flags` come after the source on the command line, so they may name libraries (`-lpthread`).
-    Headers beside the source, and in the folder above, count as part of it. `shared` builds a shared library. `compiler` is
-    a command other than `find_compiler`'s. Safe to call from several processes at once. Raises
-    `InputError` without a compiler, when compiling fails, and when the cache cannot be written.
+    Headers beside the source, and in the folder above, count as part of it. `shared` builds a
+    shared library. `compiler` is a command other than `find_compiler`'s. Safe to call from several
+    processes at once. Raises `InputError` without a compiler, when compiling fails, and when the
+    cache cannot be written.
     """
     compiler = compiler or find_compiler()
     options = [*BASE_FLAGS, *(["-shared", "-fPIC"] if shared else []), str(source), *flags]

@@ -89,6 +89,7 @@ class Driver(RunAhead):
             if op == MALLOC:
                 counts[CALL] += 1
                 at = policy.malloc(sizes[i])
+                kernel.visit(at)
                 self.placed(slot, at, sizes[i], written[i])
             elif op == FREE:
                 at = 0
@@ -99,6 +100,7 @@ class Driver(RunAhead):
                     self.live_bytes -= size if size < LARGE else self.large_sizes[slot]
                     blocks[slot] = 0
                     self.live_objects -= 1
+                    kernel.visit(block >> SIZE_BITS)
                     policy.free(block >> SIZE_BITS)
             else:
                 at = self.other(op, slot, sizes[i], alignments[i], written[i], offsets[i], args[i])

@@ -92,11 +92,11 @@ ADDED_LATER = (
     Event.AREA_CUT, Event.AREA_JOINED, Event.FAR_BYTE_WRITTEN,
     Event.FAULT_RUN, Event.INTERRUPTION, Event.WAKING, Event.COLD_RELEASE,
     Event.IRREGULAR, Event.WRITE, Event.SWITCH, Event.PAGE_FLUSHED, Event.COLD_PAGE,
-    Event.TRAP, Event.HANDOVER, Event.REMOTE_ACCESS,
+    Event.TRAP, Event.HANDOVER, Event.REMOTE_ACCESS, Event.FILL, Event.DISTANT_BLOCK,
 )  # fmt: skip
 """Events that older files lack; their price is then the shipped one."""
 
-SPLIT_OFF = (Event.PAGE_FLUSHED, Event.COLD_PAGE)
+SPLIT_OFF = (Event.PAGE_FLUSHED, Event.COLD_PAGE, Event.FILL, Event.DISTANT_BLOCK)
 """Those of them whose time older files have in other prices: they cost nothing more then."""
 
 _PRICES: dict[str, Any] = {

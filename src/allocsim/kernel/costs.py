@@ -56,7 +56,7 @@ class Event(IntEnum):
     WAKING = 34  # what of SLEEP whoever wakes the sleeper loses of its own time
     COLD_RELEASE = 35  # a system call gives back pages whose part of the page table no cache holds
     IRREGULAR = 36  # by how far a call's accesses are from those of the last of its kind: in eights
-    WRITE = 37  # by the program: what a write to a block costs apart from its bytes
+    WRITE = 37  # by the program: one of another size than the last, to a power of two
     SWITCH = 38  # what SLEEP is where no CPU is idle when the thread is woken
     PAGE_FLUSHED = 39  # a page that moves or goes, where translations are forgotten one by one
     COLD_PAGE = 40  # what a new page costs more if it is none that was given back a moment ago
@@ -65,6 +65,8 @@ class Event(IntEnum):
     )
     HANDOVER = 42  # a call takes mmap_lock after a call on another CPU: what it guards moves there
     REMOTE_ACCESS = 43  # load or store of metadata that another CPU used last: its line moves here
+    FILL = 44  # by the allocator: a clearing or copy of another size than the last, likewise
+    DISTANT_BLOCK = 45  # a call's block lies on a page that calls have not been at lately
 
 
 N_EVENTS = len(Event)
@@ -73,7 +75,7 @@ MINOR_FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT, Event.HUG
 PARTS = {
     "allocator_ns": (
         Event.CALL, Event.IRREGULAR, Event.NEAR_ACCESS, Event.FAR_ACCESS, Event.REMOTE_ACCESS,
-        Event.LOCK,
+        Event.LOCK, Event.DISTANT_BLOCK,
     ),
     "syscall_ns": (
         *SYSCALLS, Event.AREA_CUT, Event.AREA_JOINED,
@@ -84,7 +86,8 @@ PARTS = {
     ),
     "fault_ns": (*MINOR_FAULTS, Event.FAULT_RUN, Event.MAJOR_FAULT, Event.PAGE_SWAPPED),
     "zeroing_ns": (
-        Event.PAGE_ZEROED, Event.COLD_PAGE, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED
+        Event.PAGE_ZEROED, Event.COLD_PAGE, Event.HUGE_PAGE_ZEROED, Event.BYTE_ZEROED,
+        Event.FILL,
     ),
     "copying_ns": (Event.BYTE_COPIED,),
     "program_ns": (Event.WRITE, Event.BYTE_WRITTEN, Event.FAR_BYTE_WRITTEN),

@@ -84,6 +84,8 @@ class Kernel(Memory):
             + c.price_ps(Event.IRREGULAR, self.counts[Event.IRREGULAR])
             + c.price_ps(Event.BYTE_ZEROED, self.counts[Event.BYTE_ZEROED])
             + c.price_ps(Event.BYTE_COPIED, self.counts[Event.BYTE_COPIED])
+            + c.price_ps(Event.FILL, self.counts[Event.FILL])
+            + c.price_ps(Event.DISTANT_BLOCK, self.counts[Event.DISTANT_BLOCK])
             + c.price_ps(Event.WRITE, self.counts[Event.WRITE])
             + c.price_ps(Event.BYTE_WRITTEN, self.counts[Event.BYTE_WRITTEN])
             + c.price_ps(Event.FAR_BYTE_WRITTEN, self.counts[Event.FAR_BYTE_WRITTEN])

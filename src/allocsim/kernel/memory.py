@@ -19,6 +19,9 @@ NEAR_ACCESS = int(Event.NEAR_ACCESS)  # a plain number: nearly every call looks 
 assert Event.FAR_ACCESS == NEAR_ACCESS + 1  # `load` and `store` count on it
 LINES = 512  # the small cache: 32 KiB of 64-byte lines, direct-mapped
 LINE_MASK = LINES - 1
+VISITED_BITS = 8
+VISITED_PAGES = 1 << VISITED_BITS  # of calls' blocks: 1 MiB, direct-mapped by page
+DISTANT_BLOCK = int(Event.DISTANT_BLOCK)
 
 
 class Memory(Pages):
@@ -29,6 +32,7 @@ class Memory(Pages):
     """
 
     lines = Array("i8", LINES)
+    visited = Array("i8", VISITED_PAGES)
 
     @host
     def accesses(self) -> int:
@@ -163,6 +167,18 @@ class Memory(Pages):
         self.counts[NEAR_ACCESS] += n - 1
         self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
         self.lines[slot] = line
+
+    @inline
+    @in_bounds
+    def visit(self, block):
+        """A call has to do with that block: count whether its page is one not visited lately.
+
+        The same places of several arenas, which lie 16,384 pages apart, do not meet.
+        """
+        page = block >> PAGE_SHIFT
+        slot = (page ^ (page >> 14)) & (VISITED_PAGES - 1)
+        self.counts[DISTANT_BLOCK] += self.visited[slot] != page
+        self.visited[slot] = page
 
     def load_called(self, address):
         """`load`, not inlined: for paths that are rarely taken."""

@@ -6,7 +6,7 @@ that metadata is stored in take real memory.
 """
 
 from allocsim.component import Array, Component, Part, Pool, in_bounds, inline
-from allocsim.component.native import count, fill, find, move, zero
+from allocsim.component.native import count, fill, find, ilog2, move, zero
 from allocsim.errors import SimulationError
 from allocsim.kernel.address_space import VmaTable
 from allocsim.kernel.costs import N_EVENTS, Costs, Event
@@ -21,10 +21,10 @@ FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
 RECENT_BITS = 10
 RECENT_PAGES = 1 << RECENT_BITS  # the large cache: 4 MiB, direct-mapped by page
 KEPT_BITS = 12
-KEPT_PAGES = 1 << KEPT_BITS  # the last cache: 16 MiB, for the kernel's clearing of pages
+KEPT_PAGES = 1 << KEPT_BITS  # the last cache: 16 MiB, where the kernel clears pages fast
 TABLE_LINE_SHIFT = 15  # eight pages, whose entries in the page table share a cache line
 TABLE_LINES = 16  # of the page table, held by a direct-mapped cache
-FREE_PAGES = 2048  # of a CPU: those that the kernel got back there last and hands out first
+FREE_PAGES = 512  # of a CPU: those that the kernel got back there last and hands out first
 MOST_CPUS = 64
 CPU_SHIFT = 32
 MOST_FLUSHED = 33  # pages; beyond, a CPU forgets all its translations at once
@@ -60,7 +60,7 @@ class Pages(Component):
     cpu = 0  # where the program runs, see run_on()
     mark = 1  # what marks of this CPU in `recent` are more than the page's number
     recent = Array("i8", RECENT_PAGES)  # of the pages that meet here: which was written last, where
-    kept = Array("i8", KEPT_PAGES)  # the same
+    kept = Array("i8", KEPT_PAGES)  # the same of the last cache
     table_lines = Array("i8", TABLE_LINES)  # of the lines that meet here: which was used last
     low_base = 0
     low_span = 0
@@ -71,6 +71,8 @@ class Pages(Component):
     reserved_end = 0  # first address that may be mapped
     minor_faults = 0
     faulted = 0  # the access in progress has had a fault
+    written_class = 0  # of the program's latest write, and the allocator's clearing or copy: the
+    filled_class = 0  # logarithm of its size
     free_pages = Array("u1", MOST_CPUS * FREE_PAGES)  # stacks without bottom: whether they are hot
     free_tops = Array("i8", MOST_CPUS)  # their heights, if nothing were lost
     n_free_pages = Array("i8", MOST_CPUS)
@@ -118,7 +120,9 @@ class Pages(Component):
     @inline
     def touch(self, address, n_bytes):
         """The program writes n_bytes at `address`."""
-        self.counts[WRITE] += 1
+        size_class = ilog2(n_bytes | 1)
+        self.counts[WRITE] += size_class != self.written_class
+        self.written_class = size_class
         self.counts[BYTE_WRITTEN] += n_bytes
         page = address >> PAGE_SHIFT
         one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
@@ -155,14 +159,22 @@ class Pages(Component):
         """The allocator clears n_bytes at `address`."""
         self.counts[Event.BYTE_ZEROED] += n_bytes
         if n_bytes > 0:
+            self.note_fill(n_bytes)
             self.write_pages(address, n_bytes)
 
     def copy(self, target, source, n_bytes):
         """The allocator copies n_bytes of the program's data."""
         self.counts[Event.BYTE_COPIED] += n_bytes
         if n_bytes > 0:
+            self.note_fill(n_bytes)
             self.read(source, n_bytes)
             self.write_pages(target, n_bytes)
+
+    def note_fill(self, n_bytes):
+        """Count a clearing or copy of another size, to a power of two, than the last."""
+        size_class = ilog2(n_bytes)
+        self.counts[Event.FILL] += size_class != self.filled_class
+        self.filled_class = size_class
 
     @inline
     @in_bounds  # as above
@@ -293,10 +305,8 @@ class Pages(Component):
         i = max(0, n - FREE_PAGES)
         while i < n:
             slot = self.cpu * FREE_PAGES + (at & (FREE_PAGES - 1))
-            number = page + i
-            self.free_pages[slot] = (
-                self.kept[number & (KEPT_PAGES - 1)] == (number >> KEPT_BITS) + self.mark
-            )
+            mark = ((page + i) >> KEPT_BITS) + self.mark
+            self.free_pages[slot] = self.kept[(page + i) & (KEPT_PAGES - 1)] == mark
             at += 1
             i += 1
         self.free_tops[self.cpu] = at
