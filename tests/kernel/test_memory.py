@@ -212,7 +212,8 @@ def test_pages_are_released_cold_where_the_page_table_was_not_used_lately(kernel
         return kernel.counts[Event.COLD_RELEASE] - before
 
     line = far // PAGE % 8  # entries of eight pages share a line of the page table
-    assert cold(8192 - 500) == 0  # its fault was among the latest
+    assert cold(8192 - 100) == 0  # its fault was among the latest
+    assert cold(8192 - 140) == 1  # of 16 lines
     assert [cold(16 - line), cold(17 - line), cold(23 - line), cold(24 - line)] == [1, 0, 0, 1]
     assert cold(800 - line, 100) == 1  # once for a call
     assert cold(800 - line, 100) == 0  # nothing is left there
@@ -238,13 +239,52 @@ def test_the_kernel_hands_out_first_what_it_got_back_last(kernel):
 
 
 def test_pages_not_written_for_long_are_cold_when_they_come_back(kernel):
-    old, others = kernel.mmap(4 * PAGE), kernel.mmap(4 << 20)
-    kernel.touch(old, 4 * PAGE)
-    kernel.touch(others, 4 << 20)
-    kernel.munmap(old, 4 * PAGE)
-    before = kernel.counts[Event.COLD_PAGE]
-    kernel.touch(kernel.mmap(4 * PAGE), 4 * PAGE)
-    assert kernel.counts[Event.COLD_PAGE] - before == 4
+    def again(n_bytes):
+        """How many of four pages are cold after n_bytes of others were written."""
+        old, others = kernel.mmap(4 * PAGE), kernel.mmap(n_bytes)
+        kernel.touch(old, 4 * PAGE)
+        kernel.touch(others, n_bytes)
+        kernel.munmap(old, 4 * PAGE)
+        before = kernel.counts[Event.COLD_PAGE]
+        kernel.touch(kernel.mmap(4 * PAGE), 4 * PAGE)
+        return kernel.counts[Event.COLD_PAGE] - before
+
+    assert again(8 << 20) == 0
+    assert again(16 << 20) == 4
+
+
+def test_writes_are_counted_where_their_size_changes(kernel):
+    """To a power of two, since memset takes another path then."""
+    at = kernel.mmap(4 * PAGE)
+    counted = []
+    for size in (100, 127, 128, 128, 255, 100, 1, 5000):
+        kernel.touch(at, size)
+        counted.append(kernel.counts[Event.WRITE])
+    assert counted == [1, 1, 2, 2, 2, 3, 4, 5]
+
+
+def test_clearing_and_copying_are_counted_alike(kernel):
+    at = kernel.mmap(4 * PAGE)
+    kernel.zero(at, 100)
+    kernel.zero(at, 0)
+    kernel.copy(at + PAGE, at, 120)
+    assert kernel.counts[Event.FILL] == 1
+    kernel.copy(at + PAGE, at, 130)
+    assert (kernel.counts[Event.FILL], kernel.counts[Event.WRITE]) == (2, 0)
+
+
+def test_a_block_is_distant_if_calls_were_not_at_its_page_lately(kernel):
+    def distant(*pages):
+        before = kernel.counts[Event.DISTANT_BLOCK]
+        for page in pages:
+            kernel.visit(page * PAGE + 16)
+        return kernel.counts[Event.DISTANT_BLOCK] - before
+
+    assert distant(1000, 1000, 1001, 1000) == 2
+    assert distant(*range(1000, 1256)) == 254
+    assert distant(*range(1000, 1256)) == 0
+    assert distant(1256, 1000) == 2  # they meet in a slot
+    assert distant(1001 + 16384, 1001) == 1  # arenas do not
 
 
 @pytest.mark.parametrize(("n", "flushed"), [(1, 1), (33, 33), (34, 0)])
