@@ -427,7 +427,7 @@ def test_a_real_run_prices_every_event_and_finds_what_must_be_dearer(measured):
 @pytest.mark.slow
 def test_a_real_run_tells_every_contest_and_every_interval_in_order(measured):
     kinds = {c.kind for c in contests(measured.threads)} - {
-        c.kind for c in (TURNS, SWITCHING, WAKING, INTERRUPTIONS)
+        c.kind for c in (TURNS, SWITCHING, WAKING, PASSING, INTERRUPTIONS)
     }
     assert set(measured.contention) == kinds
     for kind in measured.contention.values():
