@@ -5,10 +5,12 @@ operations that touch nothing shared, up to one that made a crossing, or to wher
 """
 
 from allocsim.component import Array, Component, Pool
+from allocsim.kernel.pages import MOST_CPUS
 from allocsim.trace import Op
 
 MAX_SLOTS = 1 << 30
 MAX_THREADS = 64
+assert MAX_THREADS <= MOST_CPUS  # of those that there are they use the first ones
 QUEUE_OPS = 1 << 17
 """How many operations a thread's queue holds."""
 
