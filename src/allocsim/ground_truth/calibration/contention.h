@@ -134,7 +134,7 @@ static void wake_sleeper(struct stopwatch *watch) {
     watch->sections = 1;
 }
 
-/* Blocks of all sizes that one thread allocates and the other frees in another order, in turn; or
+/* Blocks of 1 to 2 KB that one thread allocates and the other frees in another order, in turn; or
  * one thread does both. passed_blocks.py knows the same sizes and order. */
 static void *passed[PASSED_BLOCKS];
 static int passes; /* so far; an odd one frees */
