@@ -56,15 +56,13 @@ class Event(IntEnum):
     WAKING = 34  # what of SLEEP whoever wakes the sleeper loses of its own time
     COLD_RELEASE = 35  # a system call gives back pages whose part of the page table no cache holds
     IRREGULAR = 36  # by how far a call's accesses are from those of the last of its kind: in eights
-    WRITE = 37  # by the program: one of another size than the last, to a power of two
+    WRITE = 37  # by the program: a write of another size than its last one, to a power of two
     SWITCH = 38  # what SLEEP is where no CPU is idle when the thread is woken
     PAGE_FLUSHED = 39  # a page that moves or goes, where translations are forgotten one by one
     COLD_PAGE = 40  # what a new page costs more if it is none that was given back a moment ago
-    TRAP = (
-        41  # what of a fault passes outside of the locks that threads meet at: the way in and out
-    )
+    TRAP = 41  # what of a fault passes outside of locks, on the way into the kernel and back
     HANDOVER = 42  # a call takes mmap_lock after a call on another CPU: what it guards moves there
-    REMOTE_ACCESS = 43  # load or store of metadata that another CPU used last: its line moves here
+    REMOTE_ACCESS = 43  # load of metadata that another CPU wrote last: its line moves here
     FILL = 44  # by the allocator: a clearing or copy of another size than the last, likewise
     DISTANT_BLOCK = 45  # a call's block lies on a page that calls have not been at lately
 

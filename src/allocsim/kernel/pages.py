@@ -25,8 +25,8 @@ KEPT_PAGES = 1 << KEPT_BITS  # the last cache: 16 MiB, where the kernel clears p
 TABLE_LINE_SHIFT = 15  # eight pages, whose entries in the page table share a cache line
 TABLE_LINES = 16  # of the page table, held by a direct-mapped cache
 FREE_PAGES = 512  # of a CPU: those that the kernel got back there last and hands out first
-MOST_CPUS = 64
-CPU_SHIFT = 32
+MOST_CPUS = 64  # that threads of one program run on
+CPU_SHIFT = 32  # a CPU's number stands above all numbers of pages
 MOST_FLUSHED = 33  # pages; beyond, a CPU forgets all its translations at once
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
@@ -82,7 +82,10 @@ class Pages(Component):
     poison = 0  # checked mode: what the program writes destroys the words that lay there
 
     def run_on(self, cpu):
-        """The program runs on that CPU now: it has its own caches and free pages."""
+        """The program runs on that CPU now, below MOST_CPUS: it has its own caches and free pages.
+
+        With one thread it is always the first.
+        """
         self.cpu = cpu
         self.mark = 1 + (cpu << CPU_SHIFT)
 
