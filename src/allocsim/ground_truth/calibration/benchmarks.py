@@ -200,6 +200,9 @@ def _irregular_paths() -> list[Benchmark]:
     for largest, n in heap.FILLED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, written by the program"
         scripts[f"filled_{largest}_{n}"] = (heap.churn(largest, n, writes=True), what)
+    for largest, n in heap.SETTLED_CHURNS:
+        what = f"the same, {n} blocks up to {largest}, in a heap that has stopped growing"
+        scripts[f"settled_{largest}_{n}"] = (heap.settled(largest, n), what)
     for largest, n in heap.MAPPED_CHURNS:
         what = f"the same, {n} blocks up to {largest}, each with an area of its own"
         scripts[f"mapped_{largest}_{n}"] = (heap.churn(largest, n, tunables=heap.MAPPED), what)

@@ -118,6 +118,11 @@ FILLED_CHURNS = (
     (512, 1000), (4096, 4000), (16_384, 300), (65_536, 100), (1 << 20, 60), (1 << 20, 400),
 )  # fmt: skip
 """Those in which the program writes its blocks; the last has more than any cache holds."""
+SETTLED_CHURNS = (
+    (128, 20_000), (512, 4000), (512, 16_000), (4096, 1000), (4096, 4000), (16_384, 1000), (16_384, 4000),
+)  # fmt: skip
+"""Those in heaps that have long stopped growing: large ones and hardly a fault. Without them the fit
+could not tell what a large heap costs from what its growing costs."""
 ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
 """Those whose blocks are zeroed by calloc."""
 MAPPED_CHURNS = ((512, 1000), (16_384, 4000), (512, 10_000))
@@ -183,12 +188,29 @@ def churn(
     """free and `op` in random slots, of log-uniform sizes. A step is a call."""
     rng = np.random.default_rng(_SEED)
     calls: list[Call] = [(op, slot, 64) for slot in range(n_slots)]
-    for slot in rng.integers(n_slots, size=8_000).tolist():
-        size = int(16 * (largest / 16) ** rng.random())
-        calls += [(Op.FREE, slot, 0), (op, slot, size)]
+    calls += _replacing(rng, largest, n_slots, op, 8_000)
     half = len(calls) // 2 & -2
     timed = tuple(calls[half:])
     return HeapScript(tuple(calls[:half]), timed, len(timed), tunables or {}, writes)
+
+
+def settled(largest: int, n_slots: int) -> HeapScript:
+    """free and malloc in random slots, each of which has been through that four times before, of
+    log-uniform sizes. A step is a call."""
+    rng = np.random.default_rng(_SEED)
+    prepare = _take(range(n_slots), 64)
+    prepare += _replacing(rng, largest, n_slots, Op.MALLOC, 4 * n_slots)
+    timed = tuple(_replacing(rng, largest, n_slots, Op.MALLOC, 4_000))
+    return HeapScript(tuple(prepare), timed, len(timed))
+
+
+def _replacing(rng: np.random.Generator, largest: int, n_slots: int, op: Op, n: int) -> list[Call]:
+    """free and `op`, n times in a random one of the slots, of log-uniform sizes."""
+    return [
+        call
+        for slot in rng.integers(n_slots, size=n).tolist()
+        for call in ((Op.FREE, slot, 0), (op, slot, int(16 * (largest / 16) ** rng.random())))
+    ]
 
 
 def released(largest: int, n_blocks: int) -> HeapScript:
