@@ -201,3 +201,17 @@ def test_an_error_comes_from_where_its_line_stands_by_now(tmp_path):
     assert package.says(FAIL) == [False, 6, 'raise ValueError("no such", k)']
     package.write("failing", "# a comment\n\n" + FAILING)
     assert package.says(FAIL) == [True, 8, 'raise ValueError("no such", k)']
+
+
+def test_an_error_comes_from_the_copy_that_runs_not_from_the_one_that_was_compiled(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first, second = (Package(tmp_path / name) for name in ("first", "second"))
+    second.cache = first.cache
+    for package in (first, second):
+        package.write("failing", FAILING)
+    assert first.says(FAIL)[0] is False
+    (first.folder / "pack" / "failing.py").unlink()
+    file = second.folder / "pack" / "failing.py"
+    answer = second.says(FAIL.replace("last.line]", "last.line, last.filename]"))
+    assert answer == [True, 6, 'raise ValueError("no such", k)', str(file)]

@@ -259,6 +259,22 @@ def test_who_waits_for_another_threads_operation_wakes_up_late_on_an_idle_cpu(cp
     assert cpus > 1 or times[1] == times[0]
 
 
+def test_who_waits_for_a_moment_keeps_its_cpu_and_is_interrupted_there():
+    """Calls take 1 us, waits for them not much longer: no thread sleeps, so all are shot at."""
+    runs = [
+        run(
+            workload(2, 600, cross_thread_frees=1.0, live=3),
+            costs=prices(mmap=1000.0, wake_delay=delay),
+            kernel_options={"cpus": 2},
+        )
+        for delay in (0.0, 50_000.0)
+    ]
+    assert runs[0].threads["wait_objects_ns"].sum() > 50_000
+    assert runs[0].totals["time_ns"] == runs[1].totals["time_ns"]
+    counts = runs[0].driver.policy.kernel.counts
+    assert counts[Event.SHOOTDOWN] > 0.98 * counts[Event.MUNMAP]
+
+
 def test_each_cpu_has_its_own_caches_and_free_pages():
     """A page that one thread gave back is cold for the other one, unless they share a CPU."""
     source = workload(2, 400, cross_thread_frees=1.0, live=5)

@@ -4,7 +4,7 @@ import pytest
 
 from allocsim.engine.clock import NEVER_PS, Timeline, Turn
 from allocsim.engine.locks import Cpus
-from allocsim.engine.mmap_lock import HANDOFF_PS, LOOK_PS, SPIN_PS, MmapLock
+from allocsim.engine.mmap_lock import HANDOFF_PS, SPIN_PS, TOO_LATE_PS, MmapLock
 
 WAKE_DELAY = 50
 
@@ -151,12 +151,20 @@ def test_whoever_spun_in_vain_keeps_others_from_trying_until_a_writer_had_the_lo
     assert seen == [True, False, True]
 
 
-@pytest.mark.parametrize(("looks_after", "taken"), [(LOOK_PS // 4, 50), (3 * LOOK_PS // 4, 0)])
-def test_who_is_interrupted_while_it_spins_may_find_its_time_over(looks_after, taken):
-    """0 is a reader from 1 to 5 us and stops 1's CPU at 4, until it leaves."""
-    bench, end = Bench(), 5_000_000
-    bench.thread(0, 0, writes=True, hold=end, shared=4_000_000, interrupts_at=4_000_000)
-    bench.thread(1, end - 5 * LOOK_PS - looks_after, writes=True, hold=10)
+@pytest.mark.parametrize(
+    ("shared", "arrives", "taken"),
+    [
+        (TOO_LATE_PS + 1, 0, WAKE_DELAY),
+        (TOO_LATE_PS, 0, 0),
+        (TOO_LATE_PS + 1, 10_000_000 - TOO_LATE_PS, 0),  # it did not see the readers for so long
+        (9_000_000, 7_500_000, 0),  # it came after the interrupt
+    ],
+)
+def test_who_is_interrupted_while_it_spins_may_find_its_time_over(shared, arrives, taken):
+    """0 is a reader until 10 us and stops 1's CPU at 7 us, until it leaves."""
+    bench, end = Bench(), 10_000_000
+    bench.thread(0, 0, writes=True, hold=end, shared=shared, interrupts_at=7_000_000)
+    bench.thread(1, arrives, writes=True, hold=10)
     assert bench.run()[1] == (end + taken, end + taken + 10)
     assert bench.asleep == ({1: end} if taken else {})
 

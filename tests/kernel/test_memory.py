@@ -1,5 +1,7 @@
 """Page states, faults and words: what an access does to a page, and what the kernel forgets."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from allocsim.errors import SimulationError
 from allocsim.kernel import Event, Kernel
 from allocsim.kernel.pages import POISON
+from allocsim.kernel.swap import SwappingKernel
 
 PAGE = 4096
 FAULTS = (Event.READ_FAULT, Event.WRITE_FAULT, Event.COPY_FAULT)
@@ -344,6 +347,68 @@ def test_dropped_pages_hold_nothing_wherever_words_were(places, how):
         kernel.madvise(at, 2 * PAGE, 4)
     assert kernel.resident_pages == 0
     assert all(kernel.load(at + 8 * place) == 0 for place in range(512))
+
+
+PLACES = st.sampled_from([0, 8, 16, 48, 56, 64, 72, 128, 2048, PAGE - 16, PAGE - 8])
+DEEDS = st.tuples(
+    st.sampled_from(["store", "pair", "push", "pop", "touch", "lazy", "drop", "move"]),
+    st.integers(0, 2),
+    PLACES,
+    st.integers(1, 2**40),
+)
+
+
+@given(
+    st.lists(DEEDS, max_size=30), st.sampled_from([Kernel, lambda: SwappingKernel(memory_pages=2)])
+)
+def test_words_are_what_was_stored_last_wherever_the_host_keeps_them(deeds, make_kernel):
+    """First lines of pages are kept apart until other words join them; a dictionary is not."""
+    kernel, words = make_kernel(), {}
+    at, n_pages = kernel.mmap(3 * PAGE), 3
+    for deed, page, place, value in deeds:
+        where = page * PAGE + place
+        pair = where & -16
+        if deed == "store":
+            kernel.store(at + where, value)
+            words[where] = value
+        elif deed == "pair":
+            kernel.store_pair(at + pair, value, value + 1)
+            words |= {pair: value, pair + 8: value + 1}
+        elif deed == "push":
+            kernel.push_link(at + pair, value, value + 1)
+            words |= {pair: value, pair + 8: value + 1}
+        elif deed == "pop":
+            assert kernel.pop_link(at + pair) == words.get(pair, 0)
+            words[pair + 8] = 0
+        elif deed == "touch":
+            kernel.touch(at + where, 1)
+        elif deed == "lazy" and not isinstance(kernel, SwappingKernel):  # there they may go
+            kernel.madvise(at + page * PAGE, PAGE, 8)
+        elif deed == "drop":
+            kernel.madvise(at + page * PAGE, PAGE, 4)
+            words = {k: v for k, v in words.items() if k // PAGE != page}
+        elif deed == "move":
+            kernel.mmap(PAGE)  # in the way of growing
+            at, n_pages = kernel.mremap(at, n_pages * PAGE, (n_pages + 1) * PAGE), n_pages + 1
+        assert all(kernel.peek(at + k) == v == kernel.glance(at + k) for k, v in words.items())
+    assert all(kernel.load(at + k) == words.get(k, 0) for k in range(0, 3 * PAGE, 8))
+    kernel.munmap(at, n_pages * PAGE)
+    again = kernel.mmap(n_pages * PAGE)
+    assert all(kernel.load(again + k) == 0 for k in range(0, 3 * PAGE, 8))
+
+
+def test_blocks_with_a_mapping_each_take_a_line_of_host_memory_each(kernel):
+    """Their headers would take the host 80 MB, if each had a page of it."""
+
+    def anonymous_bytes():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+    before = anonymous_bytes()
+    for _ in range(20_000):
+        at = kernel.mmap(2 * PAGE)
+        kernel.store(at + 8, 2 * PAGE | 2)
+    assert anonymous_bytes() - before < 20 << 20
 
 
 def test_peeking_leaves_no_trace(kernel):

@@ -9,7 +9,9 @@ Leans on these internal parts of numba: `CPUCallConv`, and `CPUContext.call_conv
 one in use.
 """
 
+import sys
 from collections.abc import Iterable
+from functools import cache
 from linecache import getline
 from typing import Any
 
@@ -26,9 +28,9 @@ _WORD = ir.IntType(64)
 
 failures: list[dict[str, Any]] = []
 """What can go wrong in what this process compiled: the exception's `module` and `name`, where it is
-raised (`method`, `file`, `line` and its `text`), and its `arguments`, each of them [kind, value]: a
-value known when compiled, or a kind of number (i8, u8, f8, ?) that is noted behind the failure's
-own number.
+raised (`method`, `source`, `file`, `line` and its `text`), and its `arguments`, each of them [kind,
+value]: a value known when compiled, or a kind of number (i8, u8, f8, ?) that is noted behind the
+failure's own number. `source` is the name of the module that `file` is.
 """
 
 _numbers: dict[str, int] = {}  # of each failure, by its text
@@ -62,6 +64,7 @@ class Convention(callconv.CPUCallConv):
             "module": exc.__module__,
             "name": exc.__qualname__,
             "method": (loc and loc._raw_function_name()) or func_name or "?",
+            "source": loc and _module_of(loc.filename),
             "file": loc and loc.filename,
             "line": loc and loc.line,
             "text": loc and getline(loc.filename, loc.line).strip(),
@@ -113,6 +116,13 @@ class Context(CPUContext):
 
 
 _internal_functions: dict = {}  # of numba's, compiled with this convention
+
+
+@cache
+def _module_of(filename: str) -> str:
+    """The name of the module with that file; nothing if it has none."""
+    modules = [(n, getattr(m, "__dict__", {})) for n, m in list(sys.modules.items())]
+    return next((n for n, contents in modules if contents.get("__file__") == filename), "")
 
 
 def _told(argument: Any, kind: Any) -> list | None:

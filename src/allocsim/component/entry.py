@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from linecache import getlines
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Entry:
         if not 0 < number <= len(self._code.failures):
             return SimulationError("a function of numba's own raised an error")
         failure = self._code.failures[number - 1]
-        return _exception(_class_of(failure, self._cls), failure, block[FAILURE + 1 : RECORD])
+        return _exception(self._cls, failure, block[FAILURE + 1 : RECORD])
 
 
 def new_block(record: int, n_arguments: int) -> np.ndarray:
@@ -115,26 +116,37 @@ def _code(cls: type[Component], method: str, kinds: tuple[str, ...]) -> MachineC
     return keep(name, compiled(cls, method, kinds))
 
 
-def _exception(kind: type[Exception], failure: dict[str, Any], numbers: np.ndarray) -> Exception:
-    """The exception, with a traceback that ends where compiled code raised it."""
+def _exception(cls: type[Component], failure: dict[str, Any], numbers: np.ndarray) -> Exception:
+    """The exception, with a traceback that ends where compiled code of `cls` raised it."""
+    kind = _class_of(failure, cls)
     noted = iter(numbers.reshape(-1, 1))
     arguments = [
         next(noted).view(word)[0].item() if word else value for word, value in failure["arguments"]
     ]
     made = kind(*arguments)
     if failure["line"]:
-        text = "\n" * (_line_of(failure) - 1) + "raise made"
-        code = compile(text, failure["file"], "exec").replace(co_name=failure["method"])
+        file = _file_of(failure, cls)
+        text = "\n" * (_line_of(failure, file) - 1) + "raise made"
+        code = compile(text, file, "exec").replace(co_name=failure["method"])
         with suppress(kind):  # for its traceback
             exec(code, {"made": made})
     return made
 
 
-def _line_of(failure: dict[str, Any]) -> int:
+def _file_of(failure: dict[str, Any], cls: type[Component]) -> str:
+    """The file of the source that raised, as it is here: another copy may have been compiled."""
+    for module in (failure["source"], *(each.__module__ for each in cls.tree())):
+        file: str = getattr(sys.modules.get(module), "__file__", None) or ""
+        if Path(file).name == Path(failure["file"]).name:
+            return file
+    return failure["file"]
+
+
+def _line_of(failure: dict[str, Any], file: str) -> int:
     """Where the line that raised stands by now: comments and other methods may have moved it since
     it was compiled, and the cache does not care."""
     text, line = failure["text"], failure["line"]
-    lines = getlines(failure["file"]) if text else []
+    lines = getlines(file) if text else []
     there = [i for i, each in enumerate(lines, 1) if each.strip() == text]
     return min(there, key=lambda i: abs(i - line), default=line)
 

@@ -9,9 +9,10 @@ from allocsim.engine.locks import Cpus
 
 SPIN_PS = 10_500_000
 """A writer spins so long for readers to leave before it goes to sleep: Linux's limit for one."""
-LOOK_PS = 800_000
-"""Between two looks of a spinning writer at the clock: sixteen turns of Linux's loop, each with a
-pause of 0.05 us."""
+TOO_LATE_PS = SPIN_PS // 2
+"""A spinner that an interrupt stops finds its time up when it runs again, if readers have been
+there for longer than this: it looks at the clock before they leave, and how long interrupts take
+varies by a factor of two."""
 HANDOFF_PS = 4_000_000_000
 """Nobody takes the lock before a sleeper that has waited for so long: Linux's limit."""
 
@@ -181,11 +182,12 @@ class MmapLock:
 
     def _appoint_spinner(self, first: Turn) -> None:
         """Call it when the lock comes free, or have it fall asleep where readers stay too long."""
-        limit = max(first.came, self.writer_until) + SPIN_PS
+        start = max(first.came, self.writer_until)
+        limit = start + SPIN_PS
         stays = self.called_readers > 0 or self.readers_until > limit
-        if limit > self._interrupts_at and not self.called_readers:
+        if start < self._interrupts_at < limit and not self.called_readers:
             limit = self.readers_until
-            stays = self._looks_at_the_clock(first)
+            stays = limit - start > TOO_LATE_PS
         if not stays:
             self._limit = None
             if not first.appointed:
@@ -195,13 +197,6 @@ class MmapLock:
             self._limit = first.twin()
             self._limit.callbacks = [self._spun_for_long]
             self._limit.at(limit)
-
-    def _looks_at_the_clock(self, spinner: Turn) -> bool:
-        """Whether a spinner that runs again when readers leave sees first that time is up.
-
-        Both are a matter of half a microsecond: where it was in its loop decides.
-        """
-        return (self.readers_until - spinner.came) % LOOK_PS < LOOK_PS // 2
 
     def _wake(self, turn: Turn, waker: Turn | None, at: int) -> None:
         """Let the sleeper's turn come at that time; `waker` spends time on it if a CPU is idle."""

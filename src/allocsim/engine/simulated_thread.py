@@ -55,6 +55,7 @@ class Thread:
         self.clock = 0
         self.slice_end = SLICE_PS
         self.shootdowns_seen = 0
+        self.lookout: Turn | None = None  # the end of looking out for an object, on its CPU
         self.work = self.kernel = 0
         self.wait_mmap_lock = self.wait_locks = self.wait_cpu = self.wait_objects = 0
 
@@ -122,21 +123,29 @@ class Thread:
         self.clock += asleep * self.meeting.waking
 
     def _wait_for_object(self, slot: int) -> Steps:
-        """Operations of other threads on the object come first: sleep until one has ended."""
+        """Operations of other threads on the object come first: look out for the end of one for
+        AWAKE_PS, then sleep until then.
+        """
         if self.timeline.now < self.clock:
             yield from self._catch_up()
             return  # by now the object may be there
         self.turn.came = self.clock
         self.meeting.waiting.setdefault(slot, []).append(self.turn.armed())
         self.meeting.driver.wanted[slot] = 1
-        self.meeting.cpus.give_back(self.turn)
+        self.lookout = self.turn.twin()
+        self.lookout.callbacks = [self._stop_looking_out]
+        self.lookout.at(self.clock + AWAKE_PS)
         yield self.turn
-        waited = self._skip_to(self.timeline.now)
-        self.wait_objects += waited
-        if waited < AWAKE_PS:
-            yield from self._take_cpu()
-        else:
+        self.wait_objects += self._skip_to(self.timeline.now)
+        if self.lookout is None:
             self.wait_objects += yield from self._come_round()
+        self.lookout = None
+
+    def _stop_looking_out(self, end: simpy.Event) -> None:
+        """Fall asleep, if the object is not there yet."""
+        if end is self.lookout:
+            self.lookout = None
+            self.meeting.cpus.give_back(self.turn)
 
     # ---- time that passes
     def _work_in_slices(self, duration: int) -> Steps:

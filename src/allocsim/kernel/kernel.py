@@ -5,7 +5,7 @@ from allocsim.kernel.address_space import EFAULT, EINVAL, ENOMEM, PROT_READ_WRIT
 from allocsim.kernel.costs import Event
 from allocsim.kernel.layout import Layout
 from allocsim.kernel.memory import Memory
-from allocsim.kernel.pages import HEAD, LAZY, LAZY_WORDS, PAGE_BYTES, PAGE_SHIFT, WRITTEN
+from allocsim.kernel.pages import HEAD_WORDS, LAZY, PAGE_BYTES, PAGE_SHIFT, WORDS_PER_PAGE, WRITTEN
 
 HUGE_PAGE_BYTES = 2 << 20
 DONTNEED, FREE = 4, 8  # madvise's advice
@@ -60,7 +60,8 @@ class Kernel(Memory):
     @host
     def _back(self, layout: Layout) -> None:
         """Choose the two backed windows: a fifth for program and heap, the rest for mappings."""
-        self.span = min(len(self.words) * 8, len(self.state) * PAGE_BYTES) & -PAGE_BYTES
+        n_pages = min(len(self.words) // (WORDS_PER_PAGE + HEAD_WORDS), len(self.state))
+        self.span = n_pages * PAGE_BYTES
         self.low_span = (self.span // 5) & -PAGE_BYTES
         if layout.bits == 32:
             self.low_base, self.high_base = 0, layout.task_size
@@ -315,10 +316,9 @@ class Kernel(Memory):
         """Resident pages of [address, end) may be taken back; a write keeps them."""
         page = self.offset(address) >> PAGE_SHIFT
         stop = page + ((end - address) >> PAGE_SHIFT)
+        self.spread_all(page, stop)
         while page < stop:
-            if self.state[page] == HEAD:
-                self.state[page] = LAZY_WORDS
-            elif self.state[page] >= WRITTEN:
+            if self.state[page] >= WRITTEN:
                 self.state[page] -= WRITTEN - LAZY
             page += 1
 

@@ -6,7 +6,8 @@ from allocsim.errors import SimulationError
 from allocsim.kernel.costs import Event
 from allocsim.kernel.pages import (
     HEAD,
-    HEAD_WORDS,
+    HEAD_BYTES,
+    IN_PLACE,
     PAGE_BYTES,
     PAGE_SHIFT,
     WORDS,
@@ -46,8 +47,8 @@ class Memory(Pages):
         at = address - self.low_base  # locate() by hand for the heap: interpreted calls are slow
         if at >= self.low_span:
             at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or at & (width - 1):
-            self.prepare_load(address, width)
+        if at < 0 or self.state[at >> PAGE_SHIFT] & IN_PLACE == 0 or at & (width - 1):
+            at = self.prepare_load(address, width)
         line = address >> 6
         slot = line & LINE_MASK
         self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
@@ -65,7 +66,7 @@ class Memory(Pages):
         if at >= self.low_span:
             at = self.locate(address)
         if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & (width - 1):
-            self.prepare_store(address, width)
+            at = self.prepare_store(address, width)
         line = address >> 6
         slot = line & LINE_MASK
         self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
@@ -76,29 +77,32 @@ class Memory(Pages):
             self.store_narrow(at, value, width)
 
     def prepare_load(self, address, width):
-        """Whatever keeps an access off the fast path: a fault, or an error."""
+        """Whatever keeps a load off the fast path: a fault, an error, or a word that is not in its
+        place. Returns where the word is, as an offset in the backing."""
         at = self.offset(address)
         self.faulted = 0
         if self.state[at >> PAGE_SHIFT] < ZERO:
             self.read_fault(at >> PAGE_SHIFT, address)
         if address & (width - 1):
             self.misaligned(address)
+        return self.head_of(at) if self.in_head(at) else at
 
     def prepare_store(self, address, width):
-        """The same for a store, after which the page holds words.
-
-        Most mapped chunks have words in their first line only: clearing a line when such a page is
-        dropped takes the host a tenth of the time that clearing a page takes.
-        """
-        page = self.offset(address) >> PAGE_SHIFT
+        """The same for a store, after which the page holds words."""
+        at = self.offset(address)
+        page = at >> PAGE_SHIFT
         self.faulted = 0
         if self.state[page] < WRITTEN:
             self.write_fault(page, address)
-        if self.state[page] != WORDS:
-            is_first = address & (PAGE_BYTES - 1) < 8 * HEAD_WORDS
-            self.state[page] = HEAD if is_first else WORDS
         if address & (width - 1):
             self.misaligned(address)
+        if self.state[page] != WORDS and at & (PAGE_BYTES - 1) < HEAD_BYTES:
+            self.state[page] = HEAD
+            return self.head_of(at)
+        if self.state[page] == HEAD:
+            self.spread(page)
+        self.state[page] = WORDS
+        return at
 
     @inline
     @in_bounds  # locate() has checked the address, and the pools are as large as the windows
@@ -136,7 +140,7 @@ class Memory(Pages):
     def load_pair(self, address):
         """The words at a multiple of 16 and behind it: two accesses, looked up once."""
         at = self.locate(address)
-        if at < 0 or self.state[at >> PAGE_SHIFT] < ZERO or at & 15:
+        if at < 0 or self.state[at >> PAGE_SHIFT] & IN_PLACE == 0 or at & 15:
             return self.load_called(address), self.load_called(address + 8)
         self.note_accesses(address, 2)
         return self.words[at >> 3], self.words[(at >> 3) + 1]
@@ -200,14 +204,17 @@ class Memory(Pages):
     @inline
     def peek(self, address):
         """The 8-byte word at `address`, without fault, cost or check of residency."""
-        return self.words[self.offset(address) >> 3]
+        at = self.offset(address)
+        return self.words[(self.head_of(at) if self.in_head(at) else at) >> 3]
 
     @inline
     @in_bounds  # as above
     def glance(self, address):
         """The word at `address`, or 0 outside of the backing; like `peek`, but never an error."""
         at = self.locate(address)
-        return self.words[at >> 3] if at >= 0 else 0
+        if at < 0:
+            return 0
+        return self.words[(self.head_of(at) if self.in_head(at) else at) >> 3]
 
     @inline
     def expect(self, address):

@@ -36,13 +36,15 @@ POISONED_WORDS = 16
 ABSENT = 0
 SWAPPED = 1
 SWAPPED_WORDS = 2  # swapped out, and the host page holds simulated words
-ZERO = 3  # the shared page of zeros, mapped by a read
-LAZY = 4  # MADV_FREE: resident, may be taken back any time
-LAZY_WORDS = 5
-WRITTEN = 6
-WORDS = 7
-HEAD = 8  # words lie in its first line only, as where a mapping of its own starts with a header
-HEAD_WORDS = 8
+ZERO = 8  # the shared page of zeros, mapped by a read
+LAZY = 9  # MADV_FREE: resident, may be taken back any time
+LAZY_WORDS = 10
+WRITTEN = 11
+WORDS = 12
+HEAD = 16  # words lie in its first line only, as where a mapping of its own starts with a header
+IN_PLACE = 8  # set in the states in which a load finds the word where the page's other words are
+HEAD_BYTES = 64
+HEAD_WORDS = HEAD_BYTES >> 3
 
 
 class Pages(Component):
@@ -54,7 +56,7 @@ class Pages(Component):
 
     areas = Part(VmaTable)
     costs = Part(Costs)
-    words = Pool("i8", SPAN_BYTES >> 3)
+    words = Pool("i8", (SPAN_BYTES >> 3) + (SPAN_BYTES >> PAGE_SHIFT) * HEAD_WORDS)  # see head_of
     state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
     counts = Array("i8", N_EVENTS)  # the ledger
     cpu = 0  # where the program runs, see run_on()
@@ -118,6 +120,29 @@ class Pages(Component):
         if address < self.reserved_end:
             raise SimulationError("segmentation fault: reserved low range at", address)
         raise SimulationError("segmentation fault: outside the simulated memory at", address)
+
+    # ---- where words are
+    @inline
+    def head_of(self, at):
+        """Where the words of a HEAD page's first line are, from their offset in the backing: behind
+        all other words, side by side.
+
+        Most mapped chunks have words in their first line only. A host page for each of them would
+        take longer to get and to clear than all the rest that is simulated of such a chunk.
+        """
+        return self.span + (at >> PAGE_SHIFT) * HEAD_BYTES + (at & (HEAD_BYTES - 1))
+
+    @inline
+    def in_head(self, at):
+        """Whether the word at an offset in the backing is in the first line of a HEAD page."""
+        return self.state[at >> PAGE_SHIFT] == HEAD and at & (PAGE_BYTES - 1) < HEAD_BYTES
+
+    def spread(self, page):
+        """A HEAD page becomes one that holds words anywhere."""
+        head = self.head_of(page << PAGE_SHIFT) >> 3
+        move(self.words, head, page * WORDS_PER_PAGE, HEAD_WORDS)
+        zero(self.words, head, HEAD_WORDS)
+        self.state[page] = WORDS
 
     # ---- bytes: only residency changes
     @inline
@@ -247,7 +272,10 @@ class Pages(Component):
     def plant(self, address, word):
         """What the program wrote to an aligned address: no fault and no cost of its own."""
         at = self.offset(address)
-        self.state[at >> PAGE_SHIFT] = WORDS
+        page = at >> PAGE_SHIFT
+        if self.state[page] == HEAD:
+            self.spread(page)
+        self.state[page] = WORDS
         self.words[at >> 3] = word
 
     # ---- faults
@@ -376,19 +404,26 @@ class Pages(Component):
         page = self.offset(address) >> PAGE_SHIFT
         stop = page + (n_bytes >> PAGE_SHIFT)
         resident = self.resident_in(address, n_bytes)
-        self.forget_words(page, stop, WORDS, WORDS_PER_PAGE)
-        self.forget_words(page, stop, HEAD, HEAD_WORDS)
-        self.forget_words(page, stop, LAZY_WORDS, WORDS_PER_PAGE)
+        self.forget_words(page, stop, WORDS)
+        self.forget_words(page, stop, LAZY_WORDS)
+        self.forget_heads(page, stop)
         fill(self.state, page, stop - page, ABSENT)
         self.resident_pages -= resident
         return resident
 
-    def forget_words(self, page, stop, state, n_words):
-        """Clear the first n_words words of all pages of [page, stop) in that state."""
+    def forget_words(self, page, stop, state):
+        """Clear the words of all pages of [page, stop) in that state."""
         at = find(self.state, page, stop, state)
         while at < stop:
-            zero(self.words, at * WORDS_PER_PAGE, n_words)
+            zero(self.words, at * WORDS_PER_PAGE, WORDS_PER_PAGE)
             at = find(self.state, at + 1, stop, state)
+
+    def forget_heads(self, page, stop):
+        """Clear the words of all HEAD pages of [page, stop)."""
+        at = find(self.state, page, stop, HEAD)
+        while at < stop:
+            zero(self.words, self.head_of(at << PAGE_SHIFT) >> 3, HEAD_WORDS)
+            at = find(self.state, at + 1, stop, HEAD)
 
     def resident_in(self, address, n_bytes):
         """How many pages of a page-aligned range are resident."""
@@ -408,12 +443,19 @@ class Pages(Component):
         page = self.offset(source) >> PAGE_SHIFT
         to = self.offset(target) >> PAGE_SHIFT
         n = n_bytes >> PAGE_SHIFT
+        self.spread_all(page, page + n)
         self.move_words(page, page + n, to, WORDS)
-        self.move_words(page, page + n, to, HEAD)
         self.move_words(page, page + n, to, LAZY_WORDS)
         move(self.state, page, to, n)
         fill(self.state, page, n, ABSENT)
         return resident
+
+    def spread_all(self, page, stop):
+        """Spread all HEAD pages of [page, stop)."""
+        at = find(self.state, page, stop, HEAD)
+        while at < stop:
+            self.spread(at)
+            at = find(self.state, at + 1, stop, HEAD)
 
     def move_words(self, page, stop, to, state):
         """Move the words of all pages of [page, stop) in that state to the pages from `to` on."""

@@ -128,6 +128,7 @@ class SwappingKernel(Kernel):
             page = self.oldest - 1
             self.leave(page + 1)
             self.resident_pages -= 1
+            self.spread_all(page, page + 1)
             if self.state[page] < WRITTEN:
                 zero(self.words, page * WORDS_PER_PAGE, WORDS_PER_PAGE)
                 self.state[page] = ABSENT
@@ -146,7 +147,7 @@ class SwappingKernel(Kernel):
     def drop(self, address, n_bytes):
         page = self.offset(address) >> PAGE_SHIFT
         stop = page + (n_bytes >> PAGE_SHIFT)
-        self.forget_words(page, stop, SWAPPED_WORDS, WORDS_PER_PAGE)
+        self.forget_words(page, stop, SWAPPED_WORDS)
         while page < stop:
             if self.state[page] >= LAZY:
                 self.leave(page + 1)

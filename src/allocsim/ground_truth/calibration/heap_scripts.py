@@ -119,10 +119,11 @@ FILLED_CHURNS = (
 )  # fmt: skip
 """Those in which the program writes its blocks; the last has more than any cache holds."""
 SETTLED_CHURNS = (
-    (128, 20_000), (512, 4000), (512, 16_000), (4096, 1000), (4096, 4000), (16_384, 1000), (16_384, 4000),
+    (128, 20_000), (512, 4000), (512, 16_000),
+    (4096, 1000), (4096, 4000), (16_384, 1000), (16_384, 4000),
 )  # fmt: skip
-"""Those in heaps that have long stopped growing: large ones and hardly a fault. Without them the fit
-could not tell what a large heap costs from what its growing costs."""
+"""Those in heaps that have stopped growing: large ones, with hardly a fault. Without them the fit
+could not tell what a large heap costs from what it costs to make it grow."""
 ZEROED_CHURNS = ((512, 1000), (4096, 4000), (16_384, 300), (65_536, 100))
 """Those whose blocks are zeroed by calloc."""
 MAPPED_CHURNS = ((512, 1000), (16_384, 4000), (512, 10_000))
