@@ -95,6 +95,7 @@ class Arenas(MappedChunks):
         cache.heads[index] = block
         cache.counts[index] += 1
 
+    @inline
     def stash(self, block, index):
         """Put a block that was free already on a stack of the thread cache."""
         cache = self.tcache

@@ -1,6 +1,6 @@
 """The lists of free chunks of one arena: unsorted, small bins, large bins with their skip list."""
 
-from allocsim.component import Array, ctz
+from allocsim.component import Array, ctz, inline
 from allocsim.glibc.chunks import (
     FLAGS,
     LARGE_BYTES,
@@ -27,6 +27,7 @@ class Bins(Chunks):
     marks = Array("i8", N_BINS >> 5)
 
     # ---- the unsorted list
+    @inline
     def add_unsorted(self, chunk, size):
         """Put a free chunk at the unsorted list's front."""
         first = self.heads[2 * UNSORTED]
@@ -45,6 +46,7 @@ class Bins(Chunks):
             self.kernel.store_pair(chunk + NEXT_SIZE, 0, 0)
 
     # ---- bins
+    @inline
     def put(self, chunk, size):
         """Put a chunk into the bin of its size."""
         if size < LARGE_BYTES:
@@ -89,6 +91,7 @@ class Bins(Chunks):
         self.kernel.store(smaller + PREVIOUS_SIZE, chunk)
         self.kernel.store(larger + NEXT_SIZE, chunk)
 
+    @inline
     def unlink(self, chunk, size):
         """Take a chunk out of its list, whichever that is."""
         after, before = self.kernel.load_pair(chunk + NEXT)

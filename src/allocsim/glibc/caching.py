@@ -22,6 +22,7 @@ class Caching(Accounts):
             return 0
         return self.cache_count - cache.counts[index]
 
+    @inline
     def cache_freed(self, address, size):
         """Give a freed block to the thread cache; whether it took it."""
         index = cache_index(size)

@@ -1,6 +1,6 @@
 """One arena: how requests are served from its free chunks, and what freeing does."""
 
-from allocsim.component import Array, Ref
+from allocsim.component import Array, Ref, inline
 from allocsim.glibc.bins import Bins
 from allocsim.glibc.chunks import (
     FLAGS,
@@ -119,6 +119,7 @@ class FreeChunks(Bins):
             self.policy.stash(spare + HEADER_BYTES, cache_index(need))
             room -= 1
 
+    @inline
     def take_last(self, index, chunk, size):
         """Take the last chunk of a list, known to be `chunk`, into use."""
         before = self.kernel.load(chunk + PREVIOUS)
@@ -126,6 +127,7 @@ class FreeChunks(Bins):
         self.heads[2 * index + 1] = before
         self.set_next(before, index)
 
+    @inline
     def claim(self, chunk, size):
         """A free chunk is in use now, as a whole."""
         self.set_used(chunk, size)
@@ -199,10 +201,12 @@ class FreeChunks(Bins):
         self.set_free(rest, size - need)
         return chunk + HEADER_BYTES
 
+    @inline
     def top_bytes(self):
         """Size of the top; 0 before there is one."""
         return self.kernel.load(self.top + SIZE) & ~FLAGS if self.top != 0 else 0
 
+    @inline
     def split_top(self, need):
         """A block from the start of the top, or 0 when the top is too small."""
         size = self.top_bytes()
@@ -215,6 +219,7 @@ class FreeChunks(Bins):
         return chunk + HEADER_BYTES
 
     # ---- freeing
+    @inline
     def release(self, chunk, size):
         """Free a chunk that the thread cache did not take."""
         if size <= self.policy.fast_bytes:

@@ -121,11 +121,13 @@ class Glibc(Caching):
         else:
             self.release(address, word)
 
+    @inline
     def release_uncached(self, address, word):
         """Free a block whose class is full in the thread cache."""
         self.kernel.load(address + SIZE)
         self.release(address, word)
 
+    @inline
     def release(self, address, word):
         """Free a block to the arena that it belongs to."""
         chunk = address - HEADER_BYTES

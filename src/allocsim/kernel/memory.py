@@ -16,8 +16,8 @@ from allocsim.kernel.pages import (
     Pages,
 )
 
-NEAR_ACCESS = int(Event.NEAR_ACCESS)  # a plain number: nearly every call looks it up
-assert Event.FAR_ACCESS == NEAR_ACCESS + 1  # `load` and `store` count on it
+NEAR_ACCESS = int(Event.NEAR_ACCESS)  # plain numbers: nearly every call looks them up
+FAR_ACCESS = int(Event.FAR_ACCESS)
 LINES = 512  # the small cache: 32 KiB of 64-byte lines, direct-mapped
 LINE_MASK = LINES - 1
 VISITED_BITS = 8
@@ -38,7 +38,7 @@ class Memory(Pages):
     @host
     def accesses(self) -> int:
         """How many loads and stores of metadata there were, near and far."""
-        return self.counts[NEAR_ACCESS] + self.counts[NEAR_ACCESS + 1]
+        return self.counts[NEAR_ACCESS] + self.counts[FAR_ACCESS]
 
     @inline
     @in_bounds  # locate() has checked the address, and the pools are as large as the windows
@@ -51,7 +51,9 @@ class Memory(Pages):
             at = self.prepare_load(address, width)
         line = address >> 6
         slot = line & LINE_MASK
-        self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
+        far = self.lines[slot] != line
+        self.counts[NEAR_ACCESS] += 1 - far
+        self.counts[FAR_ACCESS] += far
         self.lines[slot] = line
         word = self.words[at >> 3]
         if width == 8:
@@ -69,7 +71,9 @@ class Memory(Pages):
             at = self.prepare_store(address, width)
         line = address >> 6
         slot = line & LINE_MASK
-        self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
+        far = self.lines[slot] != line
+        self.counts[NEAR_ACCESS] += 1 - far
+        self.counts[FAR_ACCESS] += far
         self.lines[slot] = line
         if width == 8:
             self.words[at >> 3] = value
@@ -163,13 +167,16 @@ class Memory(Pages):
     def note_accesses(self, address, n):
         """Count n accesses to one line: the first may be far.
 
-        Without a branch, because no processor could predict it. `load` and `store` have the same
-        lines of their own: a call more would slow interpreted runs down by a tenth.
+        Without a branch, because no processor could predict it, and with two additions at fixed
+        places: if far or near decided where to add, the next addition would wait for that. `load`
+        and `store` have the same lines of their own: a call more would slow interpreted runs down
+        by a tenth.
         """
         line = address >> 6
         slot = line & LINE_MASK
-        self.counts[NEAR_ACCESS] += n - 1
-        self.counts[NEAR_ACCESS + (self.lines[slot] != line)] += 1
+        far = self.lines[slot] != line
+        self.counts[NEAR_ACCESS] += n - far
+        self.counts[FAR_ACCESS] += far
         self.lines[slot] = line
 
     @inline
