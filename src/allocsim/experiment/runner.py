@@ -87,9 +87,11 @@ class _Sweep:
 
     def _hand_out(self, crew: Crew) -> None:
         """Gives out runs; those that may have killed a worker go alone, to find out which does."""
-        if self._suspects and not crew.busy:
-            self._submit(crew, self._suspects.popleft(), True)
-        while not self._suspects and self._queue and crew.has_room:
+        if self._suspects:
+            if not crew.busy:
+                self._submit(crew, self._suspects.popleft(), True)
+            return  # not even beside the last of them: whoever dies there would be blamed on it
+        while self._queue and crew.has_room:
             self._submit(crew, self._queue.popleft(), False)
 
     def _submit(self, crew: Crew, run: Run, alone: bool) -> None:
