@@ -10,7 +10,7 @@ from numba.extending import intrinsic, overload
 from allocsim.component import native
 from allocsim.component.method_compiler import METHOD_OPTIONS
 
-_FOR_WRITING, _INTO_NEAREST_CACHE, _DATA = 1, 3, 1
+_FOR_READING, _INTO_NEAREST_CACHE, _DATA = 0, 3, 1
 
 
 def _zero(words, start, n):
@@ -53,7 +53,7 @@ def _prefetch(context, array, i):
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        how = (_FOR_WRITING, _INTO_NEAREST_CACHE, _DATA)
+        how = (_FOR_READING, _INTO_NEAREST_CACHE, _DATA)
         pointer = builder.bitcast(address, byte)
         builder.call(function, [pointer, *(ir.Constant(word, k) for k in how)])
         return context.get_dummy_value()
