@@ -196,8 +196,8 @@ def churn(
 
 
 def settled(largest: int, n_slots: int) -> HeapScript:
-    """free and malloc in random slots, each of which has been through that four times before, of
-    log-uniform sizes. A step is a call."""
+    """free and malloc in random slots, all of which have been through that four times on average,
+    of log-uniform sizes. A step is a call."""
     rng = np.random.default_rng(_SEED)
     prepare = _take(range(n_slots), 64)
     prepare += _replacing(rng, largest, n_slots, Op.MALLOC, 4 * n_slots)
