@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 from allocsim.component import Array, Part, Pool, host, in_bounds, inline, variant
 from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
+from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.costs import Event
-from allocsim.kernel.pages import PAGE_BYTES
+from allocsim.kernel.memory import FAR_ACCESS, NEAR_ACCESS
 from allocsim.policy import Policy
 from allocsim.run_ahead import MAX_SLOTS, MAX_THREADS, RunAhead
 from allocsim.trace import Op
@@ -20,7 +21,6 @@ ALIGNED_ALLOC, FREE = int(Op.ALIGNED_ALLOC), int(Op.FREE)
 TOUCH, READ, MARK = int(Op.TOUCH), int(Op.READ), int(Op.MARK)
 MMAP, MUNMAP, MREMAP, MADVISE = int(Op.MMAP), int(Op.MUNMAP), int(Op.MREMAP), int(Op.MADVISE)
 CALL, IRREGULAR = int(Event.CALL), int(Event.IRREGULAR)
-NEAR_ACCESS, FAR_ACCESS = int(Event.NEAR_ACCESS), int(Event.FAR_ACCESS)
 
 MOST_IRREGULAR = 16  # of one call: a long search goes on as it began
 SIZE_BITS = 16  # of a word in `blocks`

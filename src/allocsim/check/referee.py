@@ -11,7 +11,7 @@ from typing import Any
 
 from allocsim.driver import Driver, driver_for
 from allocsim.errors import SimulationError
-from allocsim.kernel.pages import PAGE_BYTES, PAGE_SHIFT, WORDS
+from allocsim.kernel.backing import PAGE_BYTES, PAGE_SHIFT, WORDS
 from allocsim.policy import Policy
 
 ALIGNMENT_BYTES = 16

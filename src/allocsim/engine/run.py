@@ -12,8 +12,8 @@ from allocsim.driver import Driver
 from allocsim.engine.batch import Batch
 from allocsim.engine.khugepaged import Khugepaged
 from allocsim.errors import AllocsimError, InputError, SimulationError
+from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.kernel import LOG_COLUMNS
-from allocsim.kernel.pages import PAGE_BYTES
 from allocsim.trace import BATCH_OPS, Op, TraceSource
 
 

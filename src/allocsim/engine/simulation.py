@@ -15,7 +15,7 @@ from allocsim.engine.run import Run, Schedule
 from allocsim.engine.threads import execute, meets
 from allocsim.errors import InputError
 from allocsim.kernel import CostTable, Event, Layout
-from allocsim.kernel.pages import PAGE_BYTES
+from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.trace import TraceSource
 

@@ -20,8 +20,8 @@ from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_number
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
+from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.huge_pages import SETTINGS
-from allocsim.kernel.pages import PAGE_BYTES
 from allocsim.outputs import AtomicFile
 from allocsim.policy import Policy, load_policy
 from allocsim.workload import load_workload

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from allocsim.experiment.axis import Axis
+from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.huge_pages import SETTINGS
-from allocsim.kernel.pages import PAGE_BYTES
 from allocsim.policy import Policy
 from allocsim.strict_toml import SizeBytes, StrictModel
 from allocsim.workload import Recorded, Synthetic

@@ -3,7 +3,7 @@
 from allocsim.component import Pool
 from allocsim.glibc.chunks import FLAGS, HEADER_BYTES, IS_MAPPED, PAGE_MASK, SIZE
 from allocsim.glibc.tunables import Tunables
-from allocsim.kernel.pages import PAGE_SHIFT, SPAN_BYTES
+from allocsim.kernel.backing import PAGE_SHIFT, SPAN_BYTES
 
 LARGEST_ADAPTED_BYTES = 32 << 20
 ADVICE_HUGE_PAGES = 14

@@ -8,9 +8,9 @@ engine plays them in simulated time.
 from functools import cache
 
 from allocsim.component import Array, Component, Pool, inline
+from allocsim.kernel.backing import PAGE_BYTES, PAGE_SHIFT, WRITTEN
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import DONTNEED, FREE, MAP_PRIVATE_ANONYMOUS, Kernel
-from allocsim.kernel.pages import PAGE_BYTES, PAGE_SHIFT, WRITTEN
 
 # The columns of a crossing.
 KIND, BEFORE_PS, HOLD_PS, COUNT, SHARED_PS, LO, HI, FLUSH, WIDTH = 0, 1, 2, 3, 4, 5, 6, 7, 8

@@ -3,10 +3,10 @@
 from allocsim.component import Param, Pool, host
 from allocsim.component.native import count, fill
 from allocsim.kernel.address_space import PROT_READ_WRITE
+from allocsim.kernel.backing import ABSENT, HEAD, PAGE_SHIFT, SPAN_BYTES, WORDS, WRITTEN, ZERO
 from allocsim.kernel.costs import Event
 from allocsim.kernel.kernel import FREE, HUGE_PAGE_BYTES, Kernel
 from allocsim.kernel.layout import Layout
-from allocsim.kernel.pages import ABSENT, HEAD, PAGE_SHIFT, SPAN_BYTES, WORDS, WRITTEN, ZERO
 
 NEVER, MADVISE, ALWAYS = 0, 1, 2
 SETTINGS = ("never", "madvise", "always")

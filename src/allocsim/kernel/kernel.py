@@ -2,10 +2,17 @@
 
 from allocsim.component import Array, Pool, host
 from allocsim.kernel.address_space import EFAULT, EINVAL, ENOMEM, PROT_READ_WRITE
+from allocsim.kernel.backing import (
+    HEAD_WORDS,
+    LAZY,
+    PAGE_BYTES,
+    PAGE_SHIFT,
+    WORDS_PER_PAGE,
+    WRITTEN,
+)
 from allocsim.kernel.costs import Event
 from allocsim.kernel.layout import Layout
 from allocsim.kernel.memory import Memory
-from allocsim.kernel.pages import HEAD_WORDS, LAZY, PAGE_BYTES, PAGE_SHIFT, WORDS_PER_PAGE, WRITTEN
 
 HUGE_PAGE_BYTES = 2 << 20
 DONTNEED, FREE = 4, 8  # madvise's advice

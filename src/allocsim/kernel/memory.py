@@ -3,8 +3,7 @@
 from allocsim.component import Array, host, in_bounds, inline
 from allocsim.component.native import prefetch, wrap
 from allocsim.errors import SimulationError
-from allocsim.kernel.costs import Event
-from allocsim.kernel.pages import (
+from allocsim.kernel.backing import (
     HEAD,
     HEAD_BYTES,
     IN_PLACE,
@@ -13,8 +12,9 @@ from allocsim.kernel.pages import (
     WORDS,
     WRITTEN,
     ZERO,
-    Pages,
 )
+from allocsim.kernel.costs import Event
+from allocsim.kernel.pages import Pages
 
 NEAR_ACCESS = int(Event.NEAR_ACCESS)  # plain numbers: nearly every call looks them up
 FAR_ACCESS = int(Event.FAR_ACCESS)
@@ -89,7 +89,7 @@ class Memory(Pages):
             self.read_fault(at >> PAGE_SHIFT, address)
         if address & (width - 1):
             self.misaligned(address)
-        return self.head_of(at) if self.in_head(at) else at
+        return self.place_of(at)
 
     def prepare_store(self, address, width):
         """The same for a store, after which the page holds words."""
@@ -211,17 +211,14 @@ class Memory(Pages):
     @inline
     def peek(self, address):
         """The 8-byte word at `address`, without fault, cost or check of residency."""
-        at = self.offset(address)
-        return self.words[(self.head_of(at) if self.in_head(at) else at) >> 3]
+        return self.words[self.place_of(self.offset(address)) >> 3]
 
     @inline
     @in_bounds  # as above
     def glance(self, address):
         """The word at `address`, or 0 outside of the backing; like `peek`, but never an error."""
         at = self.locate(address)
-        if at < 0:
-            return 0
-        return self.words[(self.head_of(at) if self.in_head(at) else at) >> 3]
+        return self.words[self.place_of(at) >> 3] if at >= 0 else 0
 
     @inline
     def expect(self, address):

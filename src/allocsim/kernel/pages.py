@@ -1,20 +1,23 @@
-"""The pages of one address space: their states, faults, and a ledger of counts.
+"""The pages of one address space: their faults, and a ledger of counts."""
 
-Two windows of the address space are backed: a low one from the program's first segment (heap
-included) and a high one with the mapping area. Both are reserved on the host, but only the pages
-that metadata is stored in take real memory.
-"""
-
-from allocsim.component import Array, Component, Part, Pool, in_bounds, inline
-from allocsim.component.native import count, fill, find, ilog2, move, zero
+from allocsim.component import Array, Part, in_bounds, inline
+from allocsim.component.native import count, fill, ilog2, move
 from allocsim.errors import SimulationError
 from allocsim.kernel.address_space import VmaTable
+from allocsim.kernel.backing import (
+    ABSENT,
+    HEAD,
+    LAZY,
+    LAZY_WORDS,
+    PAGE_BYTES,
+    PAGE_SHIFT,
+    WORDS,
+    WRITTEN,
+    ZERO,
+    Backing,
+)
 from allocsim.kernel.costs import N_EVENTS, Costs, Event
 
-PAGE_BYTES = 4096
-PAGE_SHIFT = 12
-WORDS_PER_PAGE = 512
-SPAN_BYTES = 320 << 30
 WRITE = int(Event.WRITE)  # plain numbers: looked up in every call that writes
 BYTE_WRITTEN = int(Event.BYTE_WRITTEN)
 FAR_BYTE_WRITTEN = int(Event.FAR_BYTE_WRITTEN)
@@ -31,23 +34,8 @@ MOST_FLUSHED = 33  # pages; beyond, a CPU forgets all its translations at once
 POISON = 0x6B6B6B6B6B6B6B6B
 POISONED_WORDS = 16
 
-# Page states, ordered: below ZERO nothing can be read, below WRITTEN nothing written without a
-# visit to the kernel; from LAZY on the page is resident.
-ABSENT = 0
-SWAPPED = 1
-SWAPPED_WORDS = 2  # swapped out, and the host page holds simulated words
-ZERO = 8  # the shared page of zeros, mapped by a read
-LAZY = 9  # MADV_FREE: resident, may be taken back any time
-LAZY_WORDS = 10
-WRITTEN = 11
-WORDS = 12
-HEAD = 16  # words lie in its first line only, as where a mapping of its own starts with a header
-IN_PLACE = 8  # set in the states in which a load finds the word where the page's other words are
-HEAD_BYTES = 64
-HEAD_WORDS = HEAD_BYTES >> 3
 
-
-class Pages(Component):
+class Pages(Backing):
     """Which pages there are, what the program and the allocator do to their bytes, and the faults.
 
     Addresses and lengths are in bytes. `touch`, `read`, `zero` and `copy` have the faults that the
@@ -56,21 +44,12 @@ class Pages(Component):
 
     areas = Part(VmaTable)
     costs = Part(Costs)
-    words = Pool("i8", (SPAN_BYTES >> 3) + (SPAN_BYTES >> PAGE_SHIFT) * HEAD_WORDS)  # see head_of
-    state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
     counts = Array("i8", N_EVENTS)  # the ledger
     cpu = 0  # where the program runs, see run_on()
     mark = 1  # what marks of this CPU in `recent` are more than the page's number
     recent = Array("i8", RECENT_PAGES)  # of the pages that meet here: which was written last, where
     kept = Array("i8", KEPT_PAGES)  # the same of the last cache
     table_lines = Array("i8", TABLE_LINES)  # of the lines that meet here: which was used last
-    low_base = 0
-    low_span = 0
-    high_base = 0
-    high_shift = 0
-    span = 0
-    task_size = 0  # first address that user mode may not use
-    reserved_end = 0  # first address that may be mapped
     minor_faults = 0
     faulted = 0  # the access in progress has had a fault
     written_class = 0  # of the program's latest write, and the allocator's clearing or copy: the
@@ -96,53 +75,6 @@ class Pages(Component):
         """Count n events and let the clock pass by their price."""
         self.counts[event] += n
         self.clock_ps += self.costs.price_ps(event, n)
-
-    @inline
-    def locate(self, address):
-        """Address -> byte offset in the backing; negative outside of it."""
-        if address >= self.high_base:
-            at = address - self.high_shift
-            return at if at < self.span else -1
-        at = address - self.low_base
-        return at if at < self.low_span else -1
-
-    @inline
-    def offset(self, address):
-        """Address -> byte offset in the backing; an error outside of it."""
-        at = self.locate(address)
-        if at < 0:
-            self.outside(address)
-        return at
-
-    def outside(self, address):
-        if address < 0 or address >= self.task_size:
-            raise SimulationError("segmentation fault: user mode may not use address", address)
-        if address < self.reserved_end:
-            raise SimulationError("segmentation fault: reserved low range at", address)
-        raise SimulationError("segmentation fault: outside the simulated memory at", address)
-
-    # ---- where words are
-    @inline
-    def head_of(self, at):
-        """Where the words of a HEAD page's first line are, from their offset in the backing: behind
-        all other words, side by side.
-
-        Most mapped chunks have words in their first line only. A host page for each of them would
-        take longer to get and to clear than all the rest that is simulated of such a chunk.
-        """
-        return self.span + (at >> PAGE_SHIFT) * HEAD_BYTES + (at & (HEAD_BYTES - 1))
-
-    @inline
-    def in_head(self, at):
-        """Whether the word at an offset in the backing is in the first line of a HEAD page."""
-        return self.state[at >> PAGE_SHIFT] == HEAD and at & (PAGE_BYTES - 1) < HEAD_BYTES
-
-    def spread(self, page):
-        """A HEAD page becomes one that holds words anywhere."""
-        head = self.head_of(page << PAGE_SHIFT) >> 3
-        move(self.words, head, page * WORDS_PER_PAGE, HEAD_WORDS)
-        zero(self.words, head, HEAD_WORDS)
-        self.state[page] = WORDS
 
     # ---- bytes: only residency changes
     @inline
@@ -411,20 +343,6 @@ class Pages(Component):
         self.resident_pages -= resident
         return resident
 
-    def forget_words(self, page, stop, state):
-        """Clear the words of all pages of [page, stop) in that state."""
-        at = find(self.state, page, stop, state)
-        while at < stop:
-            zero(self.words, at * WORDS_PER_PAGE, WORDS_PER_PAGE)
-            at = find(self.state, at + 1, stop, state)
-
-    def forget_heads(self, page, stop):
-        """Clear the words of all HEAD pages of [page, stop)."""
-        at = find(self.state, page, stop, HEAD)
-        while at < stop:
-            zero(self.words, self.head_of(at << PAGE_SHIFT) >> 3, HEAD_WORDS)
-            at = find(self.state, at + 1, stop, HEAD)
-
     def resident_in(self, address, n_bytes):
         """How many pages of a page-aligned range are resident."""
         page = self.offset(address) >> PAGE_SHIFT
@@ -449,19 +367,3 @@ class Pages(Component):
         move(self.state, page, to, n)
         fill(self.state, page, n, ABSENT)
         return resident
-
-    def spread_all(self, page, stop):
-        """Spread all HEAD pages of [page, stop)."""
-        at = find(self.state, page, stop, HEAD)
-        while at < stop:
-            self.spread(at)
-            at = find(self.state, at + 1, stop, HEAD)
-
-    def move_words(self, page, stop, to, state):
-        """Move the words of all pages of [page, stop) in that state to the pages from `to` on."""
-        at = find(self.state, page, stop, state)
-        while at < stop:
-            from_word = at * WORDS_PER_PAGE
-            move(self.words, from_word, (to + at - page) * WORDS_PER_PAGE, WORDS_PER_PAGE)
-            zero(self.words, from_word, WORDS_PER_PAGE)
-            at = find(self.state, at + 1, stop, state)

@@ -2,9 +2,7 @@
 
 from allocsim.component import Param, Pool, inline
 from allocsim.component.native import zero
-from allocsim.kernel.costs import Event
-from allocsim.kernel.kernel import Kernel
-from allocsim.kernel.pages import (
+from allocsim.kernel.backing import (
     ABSENT,
     LAZY,
     PAGE_SHIFT,
@@ -16,6 +14,8 @@ from allocsim.kernel.pages import (
     WRITTEN,
     ZERO,
 )
+from allocsim.kernel.costs import Event
+from allocsim.kernel.kernel import Kernel
 
 N_PAGES = SPAN_BYTES >> PAGE_SHIFT
 
