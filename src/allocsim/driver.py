@@ -143,18 +143,23 @@ class Driver(RunAhead):
     def look_ahead(self, later, sooner, soonest):
         """Have the host fetch what three of the next operations will need, given by their slots.
 
-        First the block's address, then the words before the block, then what the policy knows to be
+        First the block's address, then the word before the block, then what the policy knows to be
         needed for freeing it: they lie anywhere, and waiting for them would take longer than the
-        rest of a call. Slots without a block (malloc's) ask for what is there anyway: a branch that
-        nobody can predict would cost more.
+        rest of a call.
         """
-        kernel = self.policy.kernel
         prefetch(self.blocks, later)
-        block = self.address_of(max(sooner, 0))
-        kernel.expect((block if block != 0 else kernel.start_brk) - 8)
-        block = self.address_of(max(soonest, 0))
-        if block != 0:
-            self.policy.expect_free(block)
+        self.policy.kernel.expect(self.address_or_start(sooner) - 8)
+        self.policy.expect_free(self.address_or_start(soonest))
+
+    @inline
+    @in_bounds
+    def address_or_start(self, slot):
+        """Where an object lies or, if there is none (malloc's slots), where the heap starts.
+
+        Without a branch, which nobody could predict.
+        """
+        at = self.blocks[max(slot, 0)] >> SIZE_BITS
+        return at + (self.policy.kernel.start_brk + 16 & (at - 1) >> 63)
 
     @inline
     @in_bounds

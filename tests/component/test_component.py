@@ -81,6 +81,22 @@ class Ledger(Component):
         self.mean = self.mean * 0.75 + value * 0.25
 
 
+class Between(Component):
+    """Has a reference of the name that its part looks for."""
+
+    ledger = Ref("ledger")
+    counter = Part(Counter)
+
+
+class Nested(Component):
+    ledger = Part(Ledger)
+    between = Part(Between)
+
+    def play(self):
+        self.between.counter.bump()
+        return self.between.ledger.n
+
+
 class Tree(Component):
     """Every kind of declaration in one tree."""
 
@@ -233,6 +249,11 @@ def test_a_reference_to_nothing_is_refused():
 
     with pytest.raises(InputError, match=r"Lost\.nobody: no enclosing component has a part"):
         Root()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_reference_passes_by_references_of_its_name(compiled):
+    assert Nested().run("play", compiled=compiled) == 1
 
 
 def test_a_pool_takes_what_the_host_gives():

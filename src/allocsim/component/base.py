@@ -153,7 +153,7 @@ class Component:
 
     def _find(self, name: str, ref: Ref) -> "Component":
         owner = self._up
-        while owner is not None and ref.name and ref.name not in owner._fields:
+        while owner and ref.name and not isinstance(owner._fields.get(ref.name), Part):
             owner = owner._up
         if owner is None:
             raise InputError(

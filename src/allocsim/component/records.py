@@ -201,7 +201,7 @@ def _pool_view(name: str, dtype: str) -> Callable:
 def _reference(name: str, target: str, path: tuple[type[Component], ...]) -> Callable:
     up = path[:-1]
     depth = len(up)
-    while target and depth and target not in up[depth - 1]._fields:
+    while target and depth and not isinstance(up[depth - 1]._fields.get(target), Part):
         depth -= 1
 
     # Resolved when first used: the target may not exist yet. Numba wants no annotations here.

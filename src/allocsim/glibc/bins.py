@@ -1,6 +1,6 @@
 """The lists of free chunks of one arena: unsorted, small bins, large bins with their skip list."""
 
-from allocsim.component import Array, ctz, inline
+from allocsim.component import Array, Part, ctz, inline
 from allocsim.glibc.chunks import (
     FLAGS,
     LARGE_BYTES,
@@ -13,6 +13,7 @@ from allocsim.glibc.chunks import (
     Chunks,
     large_bin,
 )
+from allocsim.glibc.size_index import SizeIndex
 
 
 class Bins(Chunks):
@@ -25,6 +26,7 @@ class Bins(Chunks):
     """
 
     marks = Array("i8", N_BINS >> 5)
+    sizes = Part(SizeIndex)
 
     # ---- the unsorted list
     @inline
@@ -70,22 +72,26 @@ class Bins(Chunks):
         first = self.heads[2 * index]
         if first == index:
             self.kernel.store_pair(chunk + NEXT_SIZE, chunk, chunk)
+            self.sizes.enter(chunk, size)
             return index
         if size < self.size_of(self.heads[2 * index + 1]):
-            self.join_sizes(chunk, first)
+            self.join_sizes(chunk, size, first)
             return index
         at = first
         at_size = self.kernel.load(at + SIZE) & ~FLAGS
+        if self.sizes.serves(at_size):
+            at, at_size = self.sizes.walk_down(at, at_size, size)
         while size < at_size:
             at = self.kernel.load(at + NEXT_SIZE)
             at_size = self.kernel.load(at + SIZE) & ~FLAGS
         if size == at_size:
             return self.next(at)
-        self.join_sizes(chunk, at)
+        self.join_sizes(chunk, size, at)
         return at
 
-    def join_sizes(self, chunk, smaller):
+    def join_sizes(self, chunk, size, smaller):
         """Link a chunk into the ring of sizes on the larger side of `smaller`."""
+        self.sizes.enter(chunk, size)
         larger = self.kernel.load(smaller + PREVIOUS_SIZE)
         self.kernel.store_pair(chunk + NEXT_SIZE, smaller, larger)
         self.kernel.store(smaller + PREVIOUS_SIZE, chunk)
@@ -100,15 +106,18 @@ class Bins(Chunks):
         if size >= LARGE_BYTES:
             smaller = self.kernel.load(chunk + NEXT_SIZE)
             if smaller != 0:
-                self.leave_sizes(chunk, smaller, after)
+                self.leave_sizes(chunk, size, smaller, after)
 
-    def leave_sizes(self, chunk, smaller, after):
+    def leave_sizes(self, chunk, size, smaller, after):
         """Take a chunk out of the ring of sizes; the next one of the same size takes its place."""
         larger = self.kernel.load(chunk + PREVIOUS_SIZE)
         if after < N_BINS or self.kernel.load(after + NEXT_SIZE) != 0:
+            self.sizes.leave(size)
             self.kernel.store(smaller + PREVIOUS_SIZE, larger)
             self.kernel.store(larger + NEXT_SIZE, smaller)
-        elif smaller == chunk:
+            return
+        self.sizes.enter(after, size)
+        if smaller == chunk:
             self.kernel.store_pair(after + NEXT_SIZE, after, after)
         else:
             self.kernel.store_pair(after + NEXT_SIZE, smaller, larger)
@@ -126,6 +135,8 @@ class Bins(Chunks):
             return 0
         chunk = self.kernel.load(first + PREVIOUS_SIZE)
         size = self.kernel.load(chunk + SIZE) & ~FLAGS
+        if self.sizes.serves(need):
+            chunk, size = self.sizes.walk_up(chunk, size, need)
         while size < need:
             chunk = self.kernel.load(chunk + PREVIOUS_SIZE)
             size = self.kernel.load(chunk + SIZE) & ~FLAGS

@@ -57,9 +57,7 @@ class Glibc(Caching):
     @inline
     def expect_free(self, address):
         """The chunk behind is looked at where the thread cache has no room."""
-        kernel = self.kernel
-        word = kernel.glance(address - SIZE)
-        kernel.expect(address - SIZE + (word & ~FLAGS))
+        self.kernel.expect_behind(address - SIZE)
 
     def private_malloc(self, size):
         """What the thread cache would give."""

@@ -42,6 +42,7 @@ class Crossings(Component):
     """
 
     MEETING = 1
+    EVERY_ACCESS = 1
     crossings = Pool("i8", WIDTH << 22)
     n_crossings = 0
     told_ps = 0  # up to when the crossings account for the thread's time

@@ -1,7 +1,7 @@
 """Simulated memory: the words of metadata at their real addresses."""
 
 from allocsim.component import Array, host, in_bounds, inline
-from allocsim.component.native import prefetch, wrap
+from allocsim.component.native import prefetch, unsigned, wrap
 from allocsim.errors import SimulationError
 from allocsim.kernel.backing import (
     HEAD,
@@ -181,6 +181,26 @@ class Memory(Pages):
 
     @inline
     @in_bounds
+    def becomes_near(self, address):
+        """Whether an access would be far, after which it would not; to be counted by the caller."""
+        line = address >> 6
+        slot = line & LINE_MASK
+        far = self.lines[slot] != line
+        self.lines[slot] = line
+        return far
+
+    @inline
+    @in_bounds
+    def count_accesses(self, n, n_far):
+        """Count n accesses, n_far of them far, whose words are known without them.
+
+        Only where a kernel has no EVERY_ACCESS set.
+        """
+        self.counts[NEAR_ACCESS] += n - n_far
+        self.counts[FAR_ACCESS] += n_far
+
+    @inline
+    @in_bounds
     def visit(self, block):
         """A call has to do with that block: count whether its page is one not visited lately.
 
@@ -214,14 +234,18 @@ class Memory(Pages):
         return self.words[self.place_of(self.offset(address)) >> 3]
 
     @inline
-    @in_bounds  # as above
-    def glance(self, address):
-        """The word at `address`, or 0 outside of the backing; like `peek`, but never an error."""
-        at = self.locate(address)
-        return self.words[self.place_of(at) >> 3] if at >= 0 else 0
+    def expect(self, address):
+        """The heap's word at `address` will be needed soon: have the host fetch it.
+
+        Changes nothing; what is not of the heap is not found.
+        """
+        prefetch(self.words, (address - self.low_base) >> 3)
 
     @inline
-    def expect(self, address):
-        """The word at `address` will be needed soon: have the host fetch it. Changes nothing."""
-        base = self.high_shift if address >= self.high_base else self.low_base
-        prefetch(self.words, (address - base) >> 3)
+    @in_bounds  # the pools are as large as the windows
+    def expect_behind(self, address):
+        """The word at `address`, expected before, is the length of something, with flags in its low
+        bits: have the host fetch the word behind that."""
+        at = address - self.low_base
+        if unsigned(at) < unsigned(self.low_span):
+            prefetch(self.words, (at + self.words[at >> 3]) >> 3)

@@ -30,6 +30,7 @@ class SwappingKernel(Kernel):
     clean copies that stay in swap, and the end of swap space.
     """
 
+    EVERY_ACCESS = 1
     memory_pages = Param(1 << 18, "pages", 2, 1 << 40, "physical memory")
     newer = Pool("i4", N_PAGES + 1)  # of each page, numbered from 1: the one used after it, or 0
     older = Pool("i4", N_PAGES + 1)
