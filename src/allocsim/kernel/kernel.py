@@ -30,7 +30,7 @@ class Kernel(Memory):
     """
 
     MEETING = 0  # whether threads wait for each other's locks: see crossings.py
-    EVERY_ACCESS = 0  # whether each access to metadata does more than being counted
+    EVERY_ACCESS = 0  # whether an access does more than being counted: 1 where load() is overridden
     log = Pool("i8", LOG_COLUMNS << 26)
     free_at_ps = Array("i8", MAX_LOCKS)  # when each lock becomes free
     start_brk = 0

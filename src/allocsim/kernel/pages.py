@@ -140,7 +140,9 @@ class Pages(Backing):
     @in_bounds  # as above
     def write_pages(self, address, n_bytes):
         """Make every page of [address, address + n_bytes) written; n_bytes > 0."""
-        at = self.locate(address)
+        at = address - self.low_base  # locate() by hand for the heap: interpreted calls are slow
+        if at >= self.low_span:
+            at = self.locate(address)
         one_page = (address & (PAGE_BYTES - 1)) + n_bytes <= PAGE_BYTES
         if at < 0 or not one_page or self.state[at >> PAGE_SHIFT] < WRITTEN:
             self.write_many(address, n_bytes)
