@@ -116,7 +116,9 @@ class Memory(Pages):
         It counts as the two accesses it is; their common page and line are looked up once, since
         thread caches do this in every other call.
         """
-        at = self.locate(address)
+        at = address - self.low_base
+        if at >= self.low_span:
+            at = self.locate(address)
         if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & 15:
             word = self.load_called(address)
             self.store_called(address + 8, 0)
@@ -129,7 +131,9 @@ class Memory(Pages):
     @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def push_link(self, address, link, key):
         """Load the word behind a multiple of 16, then store `key` there and `link` before it."""
-        at = self.locate(address)
+        at = address - self.low_base
+        if at >= self.low_span:
+            at = self.locate(address)
         if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & 15:
             self.load_called(address + 8)
             self.store_called(address + 8, key)
@@ -143,7 +147,9 @@ class Memory(Pages):
     @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def load_pair(self, address):
         """The words at a multiple of 16 and behind it: two accesses, looked up once."""
-        at = self.locate(address)
+        at = address - self.low_base
+        if at >= self.low_span:
+            at = self.locate(address)
         if at < 0 or self.state[at >> PAGE_SHIFT] & IN_PLACE == 0 or at & 15:
             return self.load_called(address), self.load_called(address + 8)
         self.note_accesses(address, 2)
@@ -153,7 +159,9 @@ class Memory(Pages):
     @in_bounds  # as above
     def store_pair(self, address, first, second):
         """Write the words at a multiple of 16 and behind it: two accesses, looked up once."""
-        at = self.locate(address)
+        at = address - self.low_base
+        if at >= self.low_span:
+            at = self.locate(address)
         if at < 0 or self.state[at >> PAGE_SHIFT] != WORDS or at & 15:
             self.store_called(address, first)
             self.store_called(address + 8, second)
