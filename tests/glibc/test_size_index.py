@@ -69,6 +69,7 @@ def test_the_index_costs_and_finds_what_walks_do(seed):
     assert driver.policy.kernel.accesses() > 0
 
 
+@pytest.mark.slow
 def test_so_it_does_compiled():
     require_equal_with_walks(large_churn(9, 30_000), compiled=True, mmap_threshold=1 << 20)
 
