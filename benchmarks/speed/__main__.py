@@ -44,7 +44,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-figures", action="store_true", help="only the traces' rows")
     parser.add_argument("--billion", action="store_true", help="also a stream of 10^9 operations")
     parser.add_argument("--keep", action="store_true", help="write JSON and the document's table")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.rounds < 1 or (options.ops or 1) < 1:
+        parser.error("--rounds and --ops are numbers from 1 on")
+    return options
 
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
@@ -103,4 +106,8 @@ def _keep(results: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; nothing is written", file=sys.stderr)
+        sys.exit(130)

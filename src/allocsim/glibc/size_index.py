@@ -2,7 +2,7 @@
 
 from allocsim.component import Array, Component, Ref, ctz, inline
 from allocsim.component.native import ilog2
-from allocsim.glibc.chunks import NEXT_SIZE, PREVIOUS_SIZE, SIZE
+from allocsim.glibc.chunks import NEXT_SIZE, SIZE
 
 INDEXED_BYTES = 163_840
 """Chunks from here on are few, and their bins too wide for sets of bits to be of use."""
@@ -14,7 +14,8 @@ class SizeIndex(Component):
 
     The real library goes along the ring from chunk to chunk, and waits for memory at each. Here the
     next one is known from a set of bits; the accesses are counted as if they had been made. `enter`
-    and `leave` tell the index of every change to a ring.
+    and `leave` tell the index of every change to a ring. Addresses and sizes are in bytes; a bad
+    size is an IndexError.
     """
 
     kernel = Ref("kernel")
@@ -40,9 +41,17 @@ class SizeIndex(Component):
         return size < INDEXED_BYTES and not self.kernel.EVERY_ACCESS
 
     @inline
+    def step(self, chunk, following):
+        """How many of a step's two accesses are far: to the link, and to the next chunk's size.
+
+        Links to smaller and to larger chunks lie in the same line.
+        """
+        far = self.kernel.becomes_near(chunk + NEXT_SIZE)
+        return far + self.kernel.becomes_near(following + SIZE)
+
+    @inline
     def walk_down(self, chunk, size, most):
         """The first chunk of `most` bytes or less on the way to smaller ones, and its size."""
-        kernel = self.kernel
         word = size >> 9
         bits = self.sizes[word] & ((1 << (size >> 4 & 31)) - 1)
         n = 0
@@ -54,17 +63,16 @@ class SizeIndex(Component):
             bit = ilog2(bits)
             bits ^= 1 << bit
             size = (word << 9) + (bit << 4)
-            n_far += kernel.becomes_near(chunk + NEXT_SIZE)
-            chunk = self.chunks[size >> 4]
-            n_far += kernel.becomes_near(chunk + SIZE)
+            following = self.chunks[size >> 4]
+            n_far += self.step(chunk, following)
             n += 2
-        kernel.count_accesses(n, n_far)
+            chunk = following
+        self.kernel.count_accesses(n, n_far)
         return chunk, size
 
     @inline
     def walk_up(self, chunk, size, least):
         """The first chunk of at least `least` bytes on the way to larger ones, and its size."""
-        kernel = self.kernel
         word = size >> 9
         bits = self.sizes[word] & (-2 << (size >> 4 & 31))
         n = 0
@@ -76,9 +84,9 @@ class SizeIndex(Component):
             bit = ctz(bits)
             bits &= bits - 1
             size = (word << 9) + (bit << 4)
-            n_far += kernel.becomes_near(chunk + PREVIOUS_SIZE)
-            chunk = self.chunks[size >> 4]
-            n_far += kernel.becomes_near(chunk + SIZE)
+            following = self.chunks[size >> 4]
+            n_far += self.step(chunk, following)
             n += 2
-        kernel.count_accesses(n, n_far)
+            chunk = following
+        self.kernel.count_accesses(n, n_far)
         return chunk, size

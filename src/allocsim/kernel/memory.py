@@ -1,7 +1,7 @@
 """Simulated memory: the words of metadata at their real addresses."""
 
 from allocsim.component import Array, host, in_bounds, inline
-from allocsim.component.native import prefetch, unsigned, wrap
+from allocsim.component.native import prefetch, wrap
 from allocsim.errors import SimulationError
 from allocsim.kernel.backing import (
     HEAD,
@@ -29,7 +29,8 @@ class Memory(Pages):
     """What the allocator itself reads and writes.
 
     `load`, `store` and their kin have the faults that the same accesses have on Linux, and are
-    counted as near or far; `peek` has none and costs nothing.
+    counted as near or far; `peek` has none and costs nothing. What is called most has locate() for
+    the heap written out: a call more would slow interpreted runs down.
     """
 
     lines = Array("i8", LINES)
@@ -243,17 +244,21 @@ class Memory(Pages):
 
     @inline
     def expect(self, address):
-        """The heap's word at `address` will be needed soon: have the host fetch it.
+        """The word at `address` will be needed soon: have the host fetch it. Changes nothing.
 
-        Changes nothing; what is not of the heap is not found.
+        Outside of both windows it costs time: the host looks for a page that is not there.
         """
-        prefetch(self.words, (address - self.low_base) >> 3)
+        base = self.high_shift if address >= self.high_base else self.low_base
+        prefetch(self.words, (address - base) >> 3)
 
     @inline
-    @in_bounds  # the pools are as large as the windows
+    @in_bounds  # locate() has checked the address, and the pools are as large as the windows
     def expect_behind(self, address):
-        """The word at `address`, expected before, is the length of something, with flags in its low
-        bits: have the host fetch the word behind that."""
-        at = address - self.low_base
-        if unsigned(at) < unsigned(self.low_span):
+        """The word at `address`, expected before, is a length in bytes with flags in its low bits:
+        have the host fetch the word so far behind it. Changes nothing.
+
+        Only where a page of the host holds it: elsewhere to look would have the host get one.
+        """
+        at = self.locate(address)
+        if at >= 0 and self.state[at >> PAGE_SHIFT] == WORDS:
             prefetch(self.words, (at + self.words[at >> 3]) >> 3)
