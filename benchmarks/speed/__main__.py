@@ -69,7 +69,8 @@ def _measured(case: Case, rounds: int) -> list[Row]:
 
 
 def _rounds(row: Row) -> dict[str, list[float]]:
-    return {name: getattr(row, name) for name in ("compiled", "real", "interpreted", "loop")}
+    names = ("compiled", "first", "real", "interpreted", "loop")
+    return {name: getattr(row, name) for name in names}
 
 
 def _figures(rows: list[Row], options: argparse.Namespace) -> Iterator[tuple[str, object]]:

@@ -28,16 +28,13 @@ def decoding(trace: Trace, rounds: int) -> dict[str, object]:
 
 def whole_simulation(trace: Trace, rounds: int) -> dict[str, object]:
     """Million operations per second of `simulate`, its checks, samples and walks included."""
-    speeds = [
-        len(trace) / _seconds(lambda: simulate(trace, GLIBC, mode="compiled")) / 1e6
-        for _ in range(rounds)
-    ]
+    speeds = [len(trace) / _seconds(lambda: _simulation(trace)) / 1e6 for _ in range(rounds)]
     return {"simulate_mops": spread(speeds)}
 
 
 def drive_loop(trace: Trace, rounds: int) -> dict[str, object]:
     """Million operations per second of the driver's loop, all written; interpreted thousands."""
-    compiled = [1e3 / simulated_ns(GLIBC, trace, True, compiled=True) for _ in range(rounds)]
+    compiled = [1e3 / simulated_ns(GLIBC, trace, True) for _ in range(rounds)]
     prefix = trace[:200_000]
     interpreted = [1e6 / simulated_ns(GLIBC, prefix, True, compiled=False) for _ in range(rounds)]
     return {"compiled_mops": spread(compiled), "interpreted_kops": spread(interpreted)}
@@ -54,7 +51,11 @@ def two_threads(trace: Trace, rounds: int) -> dict[str, object]:
 
 
 def _simulations(trace: Trace, mapping: Callable) -> None:
-    list(mapping(lambda t: simulate(t, GLIBC, mode="compiled"), [trace, trace]))
+    list(mapping(_simulation, [trace, trace]))
+
+
+def _simulation(trace: Trace) -> None:
+    simulate(trace, GLIBC, mode="compiled").close()
 
 
 def _read(path: Path) -> None:

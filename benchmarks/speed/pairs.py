@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from allocsim.component import host_memory
 from allocsim.driver import driver_for
 from allocsim.engine import drive_columns
 from allocsim.ground_truth import OpStream, packed, time_replay
@@ -39,6 +41,7 @@ class Row:
     case: Case
     writing: bool
     compiled: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)  # compiled, as the first run of a process
     real: list[float] = field(default_factory=list)
     interpreted: list[float] = field(default_factory=list)
     loop: list[float] = field(default_factory=list)
@@ -47,6 +50,11 @@ class Row:
     def ratios(self) -> list[float]:
         """Simulated / real, round by round."""
         return [ours / theirs for ours, theirs in zip(self.compiled, self.real, strict=True)]
+
+    @property
+    def first_ratios(self) -> list[float]:
+        """The same for runs that are the first of a process."""
+        return [ours / theirs for ours, theirs in zip(self.first, self.real, strict=True)]
 
     @property
     def bar(self) -> float | None:
@@ -60,9 +68,11 @@ class Row:
             "ops": len(self.case.trace),
             "written": "all" if self.writing else "nothing",
             "compiled_ns": spread(self.compiled),
+            "first_ns": spread(self.first),
             "real_ns": spread(self.real),
             "ratio": spread(self.ratios),
             "ratio_at_most": self.bar,
+            "first_ratio": spread(self.first_ratios),
             "interpreted_ns": spread(self.interpreted),
             "replay_loop_ns": spread(self.loop),
         }
@@ -85,16 +95,18 @@ def measure(case: Case, rounds: int) -> list[Row]:
             for row in rows:
                 _measure_round(row, policy, stream, repeats)
                 if number < 3:
-                    row.interpreted.append(simulated_ns(policy, prefix, row.writing, False))
+                    row.interpreted.append(
+                        simulated_ns(policy, prefix, row.writing, compiled=False)
+                    )
     return rows
 
 
 def _measure_round(row: Row, policy: type[Policy], stream: OpStream, repeats: int) -> None:
     case = row.case
     writes = "fill" if row.writing else "none"
-    row.compiled.append(
-        _mean(repeats, lambda: simulated_ns(policy, case.trace, row.writing, compiled=True))
-    )
+    for times, fresh in ((row.compiled, False), (row.first, True)):
+        run = partial(simulated_ns, policy, case.trace, row.writing, fresh=fresh)
+        times.append(_mean(repeats, run))
     row.real.append(
         _mean(repeats, lambda: _per_op(time_replay(stream, case.tunables, writes=writes)))
     )
@@ -114,8 +126,18 @@ def _per_op(timing) -> float:
     return timing.cpu_ns / timing.ops
 
 
-def simulated_ns(policy: type[Policy], trace: Trace, writing: bool, compiled: bool) -> float:
-    """Processor time per op of the driver's loop over a trace in memory, by a new policy."""
+def simulated_ns(
+    policy: type[Policy], trace: Trace, writing: bool, *, compiled: bool = True, fresh: bool = False
+) -> float:
+    """Processor time per op of the driver's loop over a trace in memory, by a new policy.
+
+    It includes clearing the memory that the run before gave up; `fresh` starts without any.
+    """
+    if fresh:
+        host_memory.release()
+    started = time.process_time_ns()
+    host_memory.clear()
+    cleared_ns = time.process_time_ns() - started
     driver = driver_for(policy)
     driver.writing = int(writing)
     batches = [(len(part), drive_columns(part)) for part in trace.batches(BATCH_OPS)]
@@ -124,4 +146,6 @@ def simulated_ns(policy: type[Policy], trace: Trace, writing: bool, compiled: bo
     started = time.process_time_ns()
     for n, columns in batches:
         driver.run("drive", *columns, 0, n, compiled=compiled)
-    return (time.process_time_ns() - started) / len(trace)
+    driven_ns = time.process_time_ns() - started
+    driver.close()
+    return (cleared_ns + driven_ns) / len(trace)

@@ -1,12 +1,12 @@
 """A small experiment whose simulations are made up, so that tests see the machinery alone."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from allocsim.engine import Result
 from allocsim.experiment import perform
 from allocsim.metrics import SAMPLE_COLUMNS, THREAD_COLUMNS, WALK_COLUMNS
 
@@ -72,7 +72,7 @@ def _made_up(parameters, cpu_ns=1_000.0):
         "minor_faults": 7,
         "external_fragmentation": float("nan"),
     }
-    return SimpleNamespace(
+    return Result(
         totals=totals,
         samples={name: np.arange(4) for name in SAMPLE_COLUMNS},
         walks={name: np.arange(2) for name in WALK_COLUMNS},

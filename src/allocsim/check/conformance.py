@@ -283,7 +283,7 @@ def _metadata_is_simulated(trial: _Trial, name: str) -> CheckResult:
     return _passed(name)
 
 
-_OWN_ATTRIBUTES = frozenset({"_backing", "_scalars", "_parts", "_mirror"})
+_OWN_ATTRIBUTES = frozenset({"_scalars", "_parts", "_mirror"})
 
 
 def _own_parts(cls: type[Component]) -> Iterator[type[Component]]:

@@ -7,7 +7,6 @@ are memoryviews of the record itself, so both modes work on the same state.
 """
 
 import inspect
-import mmap
 import types
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -81,7 +80,6 @@ class Component:
         cls = type(self)
         self._record = np.zeros(1, cls.record_dtype()) if _record is None else _record
         self._up = _up
-        self._backing: list[mmap.mmap] = []
         self._scalars: list[str] = []
         self._parts: list[Component] = []
         self._sets: list[Component] = []  # of Parts and PerThread: many of a kind
@@ -99,9 +97,8 @@ class Component:
         match declaration:
             case Pool():
                 backing, n = declaration.reserve()
-                self._backing.append(backing)
-                setattr(self, name, _words(backing, declaration.dtype))
-                address = np.frombuffer(backing, np.uint8, 1).ctypes.data
+                setattr(self, name, _words(backing.data, declaration.dtype))
+                address = backing.ctypes.data
                 self._record[f"at_{name}"], self._record[f"len_{name}"] = address, n
             case Array():
                 setattr(self, name, _words(self._record[name][0].data, declaration.dtype))
@@ -149,7 +146,7 @@ class Component:
                 self._record[f"at_{name}"] = target._record.ctypes.data
         for part in (*self._parts, *self._sets):
             part._wire()
-            part._up = None  # no cycles: memory goes back to the host when the root is dropped
+            part._up = None
 
     def _find(self, name: str, ref: Ref) -> "Component":
         owner = self._up
@@ -243,6 +240,16 @@ class Component:
     def _mirror(self) -> Scalars:
         return Scalars(self)
 
+    def close(self) -> None:
+        """Give the memory of the whole tree up, which cannot be used any more.
+
+        Otherwise the host has it until Python's garbage collector comes by, since parts refer to
+        each other.
+        """
+        for part in (*self._parts, *self._sets):
+            part.close()
+        vars(self).clear()
+
 
 def _set_and_turn(self: Component, name: str, value: Any) -> None:
     """`__setattr__` of components with parts that each thread has for itself."""
@@ -276,7 +283,7 @@ def _inherited(cls: type, what: str) -> dict[str, Any]:
     return merged
 
 
-def _words(memory: mmap.mmap | memoryview, dtype: str) -> memoryview:
+def _words(memory: memoryview, dtype: str) -> memoryview:
     """A view of one element type; NumPy and `cast` call 64-bit integers by different names."""
     format: Any = {"i8": "q", "i4": "i", "u1": "B", "i1": "b"}[dtype]
-    return memoryview(memory).cast("B").cast(format)
+    return memory.cast("B").cast(format)

@@ -5,17 +5,15 @@ scalars (`top = 0`); the classes below declare everything else. Upper-case integ
 constants, known when compiled; a subclass may override them.
 """
 
-import mmap
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.component import host_memory
 from allocsim.errors import InputError
 
-_MAP_NORESERVE = 0x4000
 _SMALLEST_POOL_BYTES = 1 << 20
 
 
@@ -42,18 +40,20 @@ class Pool(_State):
 
     `n` is the number of elements wished for; where the host refuses to reserve that much address
     space (`ulimit -v`, strict overcommit) it is halved until it fits. Use `len()` for what it has.
+    With kept_bytes, the host memory of the first so many bytes goes to the same pool of the next
+    simulation in this process, cleared.
     """
 
     dtype: str
     n: int
+    kept_bytes: int = 0
 
-    def reserve(self) -> tuple[mmap.mmap, int]:
-        """Reserve the memory; returns the mapping and the number of elements it holds."""
+    def reserve(self) -> tuple[np.ndarray, int]:
+        """Reserve the memory; returns its bytes and the number of elements they hold."""
         item_bytes, n = np.dtype(self.dtype).itemsize, self.n
         while True:
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
             try:
-                backing = mmap.mmap(-1, n * item_bytes, flags=flags)
+                return host_memory.reserve(n * item_bytes, self.kept_bytes), n
             except OSError as error:
                 n //= 2
                 if n * item_bytes < min(_SMALLEST_POOL_BYTES, self.n * item_bytes):
@@ -61,12 +61,6 @@ class Pool(_State):
                         "no address space left for simulated memory; raise `ulimit -v`, or run "
                         "fewer simulations in one process"
                     ) from error
-                continue
-            # Huge pages made the sparse tables larger and slower when measured; a heap's words are
-            # a tenth faster with them, but where the host has to make room first, runs stall.
-            with suppress(OSError):  # a host that has none
-                backing.madvise(mmap.MADV_NOHUGEPAGE)
-            return backing, n
 
 
 @dataclass(frozen=True)

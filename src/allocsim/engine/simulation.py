@@ -37,6 +37,14 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     driver: Driver | None = field(default=None, repr=False, compare=False)
 
+    def close(self) -> None:
+        """Give up the simulated memory, which the next run in this process then starts with.
+
+        The figures stay; `driver` cannot be used any more.
+        """
+        if self.driver is not None:
+            self.driver.close()
+
 
 def simulate(
     source: TraceSource,

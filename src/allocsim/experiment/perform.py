@@ -40,6 +40,7 @@ def perform(run: Run, root: Path, stop: Event | None = None) -> StoredRun | Fail
     started = time.perf_counter()
     try:
         result = simulated(run, stop)
+        result.close()
         return RunStore(root).write(run, result, time.perf_counter() - started)
     except StoreError:
         raise

@@ -138,10 +138,12 @@ def command(request: Request, as_json: bool) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         for policy, parameters in zip(policies, chosen, strict=True):
             task = bar.add_task(policy.__name__, total=None)
-            results.append(run_request(request, policy, parameters, partial(_advance, bar, task)))
-    if as_json:
-        print(json.dumps(_json_ready(summary(results[0])), indent=2, allow_nan=False))
-    else:
+            result = run_request(request, policy, parameters, partial(_advance, bar, task))
+            if as_json:
+                print(json.dumps(_json_ready(summary(result)), indent=2, allow_nan=False))
+            result.close()
+            results.append(result)
+    if not as_json:
         print("\n".join(_table_of(request, results)))
 
 

@@ -13,6 +13,7 @@ PAGE_BYTES = 4096
 PAGE_SHIFT = 12
 WORDS_PER_PAGE = 512
 SPAN_BYTES = 320 << 30
+KEPT_BYTES = 256 << 20  # of the low window, where the heap is: see Pool
 
 # Page states, ordered: below ZERO nothing can be read, below WRITTEN nothing written without a
 # visit to the kernel; from LAZY on the page is resident.
@@ -37,7 +38,11 @@ class Backing(Component):
     `page`, `stop` and `to` are numbers of pages in it.
     """
 
-    words = Pool("i8", (SPAN_BYTES >> 3) + (SPAN_BYTES >> PAGE_SHIFT) * HEAD_WORDS)  # see head_of
+    words = Pool(
+        "i8",
+        (SPAN_BYTES >> 3) + (SPAN_BYTES >> PAGE_SHIFT) * HEAD_WORDS,  # see head_of
+        kept_bytes=KEPT_BYTES,
+    )
     state = Pool("u1", SPAN_BYTES >> PAGE_SHIFT)
     low_base = 0  # first address of the low window
     low_span = 0  # its length in bytes

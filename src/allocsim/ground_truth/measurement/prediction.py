@@ -76,7 +76,7 @@ def predict(
     """Simulate a case as often as needed: with and without the program's writes, and in order."""
 
     def run(ops: TraceSource, writing: bool) -> Result:
-        return simulate(
+        result = simulate(
             ops,
             policy,
             parameters=dict(parameters),
@@ -86,6 +86,8 @@ def predict(
             samples=min(SAMPLES, source.n_ops or SAMPLES),
             walks=0,
         )
+        result.close()
+        return result
 
     threaded = source.n_threads > 1
     timed = FreeThreads(source) if threaded else BackToBack(source)

@@ -1,0 +1,159 @@
+"""Memory that one simulation hands on to the next: always zeros, whatever was written there."""
+
+import errno
+import mmap
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allocsim.component import Component, Pool, host_memory
+from allocsim.engine import simulate
+from allocsim.policy import load_policy
+from allocsim.workload import load_workload
+
+LENGTH, KEPT = 1 << 30, 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    host_memory.release()
+    yield
+    host_memory.release()
+
+
+def reserved(length=LENGTH, kept=KEPT):
+    return host_memory.reserve(length, kept)
+
+
+def address(array):
+    return array.ctypes.data
+
+
+class Table(Component):
+    words = Pool("i8", LENGTH >> 3, kept_bytes=KEPT)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4 * KEPT - 1), st.integers(1, 20_000)), max_size=20))
+def test_what_is_handed_on_is_zero_wherever_it_was_written(writes):
+    array = reserved()
+    before = address(array)
+    for at, n in writes:
+        array[at : at + n] = 255
+    del array
+    array = reserved()
+    assert address(array) == before
+    assert not array[: 5 * KEPT].any()
+
+
+def test_kept_pages_are_not_got_from_the_host_again():
+    def faults_of_a_run():
+        array = reserved()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        array[:KEPT] = 1
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    n_pages = KEPT // mmap.PAGESIZE
+    assert faults_of_a_run() >= n_pages
+    assert faults_of_a_run() < n_pages // 4
+
+
+def test_the_rest_goes_back_to_the_host():
+    array = reserved(LENGTH, KEPT)
+    before = resident_bytes()
+    array[KEPT : 65 * KEPT] = 1
+    assert resident_bytes() > before + 60 * KEPT
+    del array
+    assert resident_bytes() < before + 10 * KEPT
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+@pytest.mark.parametrize("what", ["missing", "short"])
+def test_a_host_that_does_not_tell_its_pages(what, monkeypatch, tmp_path):
+    pagemap = tmp_path / "pagemap"
+    if what == "short":
+        pagemap.touch()
+    monkeypatch.setattr(host_memory, "_PAGEMAP", pagemap)
+    array = reserved()
+    array[: 2 * KEPT] = 7
+    del array
+    assert not reserved()[: 2 * KEPT].any()
+
+
+def test_memory_that_somebody_still_looks_at_is_not_handed_on():
+    array = reserved()
+    view = array.data[:KEPT]
+    before = address(array)
+    array[0] = 3
+    del array
+    other = reserved()
+    assert address(other) != before
+    assert view[0] == 3
+    del view
+    assert address(reserved()) == before
+
+
+def test_another_length_gets_memory_of_its_own():
+    array = reserved()
+    array[:KEPT] = 1
+    del array
+    other = reserved(2 * LENGTH)
+    assert len(other) == 2 * LENGTH
+    assert not other[:KEPT].any()
+
+
+def test_what_is_kept_makes_room_where_address_space_is_short(monkeypatch):
+    class Limited(mmap.mmap):
+        n = 0
+
+        def __new__(cls, *arguments, **options):
+            if cls.n:
+                raise OSError(errno.ENOMEM, "Cannot allocate memory")
+            cls.n += 1
+            return super().__new__(cls, *arguments, **options)
+
+        def __del__(self):
+            type(self).n -= 1
+
+    monkeypatch.setattr(mmap, "mmap", Limited)
+    first = reserved()
+    del first
+    assert len(reserved(2 * LENGTH)) == 2 * LENGTH
+
+
+def test_a_closed_component_hands_its_pool_on():
+    table = Table()
+    table.words[5] = 9
+    before = table._record["at_words"][0]
+    table.close()
+    table = Table()
+    assert table._record["at_words"][0] == before
+    assert table.words[5] == 0
+
+
+@pytest.mark.parametrize("mode", ["interpreted", "compiled"])
+def test_runs_do_not_depend_on_the_runs_before(mode):
+    trace = next(iter(load_workload("churn", 3).batches(20_000)))
+    glibc = load_policy("glibc")
+
+    def outcome():
+        addresses = []
+        result = simulate(
+            trace, glibc, mode=mode, on_ops=lambda at, faults: addresses.append([at, faults])
+        )
+        heap = np.array(result.driver.policy.kernel.words[: 1 << 20])
+        result.close()
+        return result.totals, np.concatenate(addresses, axis=1), heap
+
+    first, second = outcome(), outcome()
+    assert first[0] == second[0]
+    assert np.array_equal(first[1], second[1])
+    assert np.array_equal(first[2], second[2])
+    assert first[2].any()
