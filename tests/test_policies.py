@@ -112,12 +112,12 @@ def test_first_fit_needs_few_steps_among_thousands_of_holes(order):
         every_second.reverse()
     elif order == "random":
         random.Random(1).shuffle(every_second)
-    before = heap.kernel.accesses()
+    before = heap.kernel.accesses
     for block in every_second:
         heap.free(block)
     again = [heap.malloc(40) for _ in every_second]
     assert again == sorted(every_second)
-    assert (heap.kernel.accesses() - before) / (2 * len(again)) < 150
+    assert (heap.kernel.accesses - before) / (2 * len(again)) < 150
 
 
 # ---- the heap

@@ -8,7 +8,6 @@ from allocsim.component.native import is_compiled, prefetch
 from allocsim.errors import SimulationError
 from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.costs import Event
-from allocsim.kernel.memory import FAR_ACCESS, NEAR_ACCESS
 from allocsim.policy import Policy
 from allocsim.run_ahead import MAX_SLOTS, MAX_THREADS, RunAhead
 from allocsim.trace import Op
@@ -74,7 +73,7 @@ class Driver(RunAhead):
             looking = stop - LATER
             self.require_sound(ops, threads, objects, start, stop)
         usual = self.usual
-        seen = counts[NEAR_ACCESS] + counts[FAR_ACCESS]
+        seen = kernel.accesses
         for i in range(start, stop):
             if i < looking:
                 self.look_ahead(objects[i + LATER], objects[i + SOONER], objects[i + SOONEST])
@@ -104,7 +103,7 @@ class Driver(RunAhead):
                     policy.free(block >> SIZE_BITS)
             else:
                 at = self.other(op, slot, sizes[i], alignments[i], written[i], offsets[i], args[i])
-            accesses = counts[NEAR_ACCESS] + counts[FAR_ACCESS]
+            accesses = kernel.accesses
             # In eights begun, MOST_IRREGULAR at most; without a branch, which nobody could predict.
             change = accesses - seen - usual[op]
             sign = change >> 63

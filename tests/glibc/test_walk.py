@@ -60,9 +60,9 @@ def test_used_ranges_are_the_live_blocks(policy, n_threads, parameters):
 def test_looking_changes_nothing():
     driver, _ = driven(Glibc, 2)
     kernel = driver.policy.kernel
-    before = (kernel.accesses(), kernel.minor_faults, kernel.clock_ps)
+    before = (kernel.accesses, kernel.minor_faults, kernel.clock_ps)
     first, numbers = ranges_of(driver), driver.policy.mallinfo2()
-    assert (kernel.accesses(), kernel.minor_faults, kernel.clock_ps) == before
+    assert (kernel.accesses, kernel.minor_faults, kernel.clock_ps) == before
     assert ranges_of(driver) == first
     assert driver.policy.mallinfo2() == numbers
 

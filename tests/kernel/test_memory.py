@@ -120,10 +120,10 @@ def test_near_and_far_accesses_are_told_apart_by_cache_lines(kernel):
     at = kernel.mmap(64 * PAGE)
     kernel.load(at)
     kernel.load(at + 56)
-    assert (kernel.accesses(), kernel.counts[Event.FAR_ACCESS]) == (2, 1)
+    assert (kernel.accesses, kernel.far_accesses) == (2, 1)
     kernel.load(at + 32 * 1024)  # the same line of a direct-mapped cache of 32 KiB
     kernel.load(at)
-    assert (kernel.accesses(), kernel.counts[Event.FAR_ACCESS]) == (4, 3)
+    assert (kernel.accesses, kernel.far_accesses) == (4, 3)
 
 
 def test_faults_of_one_access_are_a_run(kernel):

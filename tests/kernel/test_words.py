@@ -167,7 +167,7 @@ def test_blocks_with_a_mapping_each_take_a_line_of_host_memory_each(kernel):
 def test_peeking_leaves_no_trace(kernel):
     at = kernel.mmap(PAGE)
     kernel.store(at, 7)
-    before = (kernel.accesses(), kernel.minor_faults, kernel.now_ps())
+    before = (kernel.accesses, kernel.minor_faults, kernel.now_ps())
     assert kernel.peek(at) == 7
     assert kernel.peek(at + 8) == 0
-    assert (kernel.accesses(), kernel.minor_faults, kernel.now_ps()) == before
+    assert (kernel.accesses, kernel.minor_faults, kernel.now_ps()) == before

@@ -136,7 +136,9 @@ class Referee:
             *([kernel.owners] if hasattr(kernel, "owners") else []),
         ]
         before = [(part, bytes(part)) for part in parts]
+        accesses = kernel.accesses, kernel.far_accesses
         usable = self.policy.usable_size(address)
+        kernel.accesses, kernel.far_accesses = accesses
         for part, content in before:
             part[:] = memoryview(content).cast(part.format)
         return usable

@@ -129,9 +129,8 @@ def _check_source(source: TraceSource) -> None:
 
 def _ledger(driver: Driver) -> dict[str, Any]:
     kernel = driver.policy.kernel
-    counts = np.array(kernel.counts, np.int64)
     return {
-        "counts": counts,
+        "counts": kernel.ledger(),
         "unit_ps": tuple(kernel.costs.unit_ps),
         "ops": driver.n_ops,
         "time_ns": max(kernel.now_ps(), *driver.thread_ps[:MAX_THREADS]) // 1000,

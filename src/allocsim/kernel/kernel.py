@@ -87,8 +87,8 @@ class Kernel(Memory):
         """The price of all that happened in user mode so far."""
         c = self.costs
         return (
-            c.price_ps(Event.NEAR_ACCESS, self.counts[Event.NEAR_ACCESS])
-            + c.price_ps(Event.FAR_ACCESS, self.counts[Event.FAR_ACCESS])
+            c.price_ps(Event.NEAR_ACCESS, self.accesses - self.far_accesses)
+            + c.price_ps(Event.FAR_ACCESS, self.far_accesses)
             + c.price_ps(Event.CALL, self.counts[Event.CALL])
             + c.price_ps(Event.IRREGULAR, self.counts[Event.IRREGULAR])
             + c.price_ps(Event.BYTE_ZEROED, self.counts[Event.BYTE_ZEROED])

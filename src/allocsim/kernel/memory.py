@@ -1,5 +1,7 @@
 """Simulated memory: the words of metadata at their real addresses."""
 
+import numpy as np
+
 from allocsim.component import Array, host, in_bounds, inline
 from allocsim.component.native import prefetch, wrap
 from allocsim.errors import SimulationError
@@ -16,13 +18,11 @@ from allocsim.kernel.backing import (
 from allocsim.kernel.costs import Event
 from allocsim.kernel.pages import Pages
 
-NEAR_ACCESS = int(Event.NEAR_ACCESS)  # plain numbers: nearly every call looks them up
-FAR_ACCESS = int(Event.FAR_ACCESS)
 LINES = 512  # the small cache: 32 KiB of 64-byte lines, direct-mapped
 LINE_MASK = LINES - 1
 VISITED_BITS = 8
 VISITED_PAGES = 1 << VISITED_BITS  # of calls' blocks: 1 MiB, direct-mapped by page
-DISTANT_BLOCK = int(Event.DISTANT_BLOCK)
+DISTANT_BLOCK = int(Event.DISTANT_BLOCK)  # a plain number: every call looks it up
 
 
 class Memory(Pages):
@@ -35,11 +35,16 @@ class Memory(Pages):
 
     lines = Array("i8", LINES)
     visited = Array("i8", VISITED_PAGES)
+    accesses = 0  # loads and stores of metadata so far; apart from `counts`, since interpreted
+    far_accesses = 0  # runs add to these in a third of the time
 
     @host
-    def accesses(self) -> int:
-        """How many loads and stores of metadata there were, near and far."""
-        return self.counts[NEAR_ACCESS] + self.counts[FAR_ACCESS]
+    def ledger(self) -> np.ndarray:
+        """How often each event happened, by its number."""
+        counts = np.array(self.counts, np.int64)
+        counts[Event.NEAR_ACCESS] = self.accesses - self.far_accesses
+        counts[Event.FAR_ACCESS] = self.far_accesses
+        return counts
 
     @inline
     @in_bounds  # locate() has checked the address, and the pools are as large as the windows
@@ -52,9 +57,8 @@ class Memory(Pages):
             at = self.prepare_load(address, width)
         line = address >> 6
         slot = line & LINE_MASK
-        far = self.lines[slot] != line
-        self.counts[NEAR_ACCESS] += 1 - far
-        self.counts[FAR_ACCESS] += far
+        self.accesses += 1
+        self.far_accesses += self.lines[slot] != line
         self.lines[slot] = line
         word = self.words[at >> 3]
         if width == 8:
@@ -72,9 +76,8 @@ class Memory(Pages):
             at = self.prepare_store(address, width)
         line = address >> 6
         slot = line & LINE_MASK
-        far = self.lines[slot] != line
-        self.counts[NEAR_ACCESS] += 1 - far
-        self.counts[FAR_ACCESS] += far
+        self.accesses += 1
+        self.far_accesses += self.lines[slot] != line
         self.lines[slot] = line
         if width == 8:
             self.words[at >> 3] = value
@@ -124,7 +127,11 @@ class Memory(Pages):
             word = self.load_called(address)
             self.store_called(address + 8, 0)
             return word
-        self.note_accesses(address, 2)
+        line = address >> 6  # note_accesses() by hand
+        slot = line & LINE_MASK
+        self.accesses += 2
+        self.far_accesses += self.lines[slot] != line
+        self.lines[slot] = line
         self.words[(at >> 3) + 1] = 0
         return self.words[at >> 3]
 
@@ -140,7 +147,11 @@ class Memory(Pages):
             self.store_called(address + 8, key)
             self.store_called(address, link)
         else:
-            self.note_accesses(address, 3)
+            line = address >> 6  # as above
+            slot = line & LINE_MASK
+            self.accesses += 3
+            self.far_accesses += self.lines[slot] != line
+            self.lines[slot] = line
             self.words[(at >> 3) + 1] = key
             self.words[at >> 3] = link
 
@@ -177,15 +188,14 @@ class Memory(Pages):
         """Count n accesses to one line: the first may be far.
 
         Without a branch, because no processor could predict it, and with two additions at fixed
-        places: if far or near decided where to add, the next addition would wait for that. `load`
-        and `store` have the same lines of their own: a call more would slow interpreted runs down
-        by a tenth.
+        places: if far or near decided where to add, the next addition would wait for that. What is
+        called most has the same lines of its own: a call more would slow interpreted runs down by
+        a tenth.
         """
         line = address >> 6
         slot = line & LINE_MASK
-        far = self.lines[slot] != line
-        self.counts[NEAR_ACCESS] += n - far
-        self.counts[FAR_ACCESS] += far
+        self.accesses += n
+        self.far_accesses += self.lines[slot] != line
         self.lines[slot] = line
 
     @inline
@@ -205,8 +215,8 @@ class Memory(Pages):
 
         Only where a kernel has no EVERY_ACCESS set.
         """
-        self.counts[NEAR_ACCESS] += n - n_far
-        self.counts[FAR_ACCESS] += n_far
+        self.accesses += n
+        self.far_accesses += n_far
 
     @inline
     @in_bounds

@@ -12,8 +12,7 @@ import numpy as np
 
 from allocsim.driver import driver_for
 from allocsim.glibc import Glibc
-from allocsim.kernel import Kernel
-from allocsim.kernel.costs import N_EVENTS, Event
+from allocsim.kernel.costs import Event
 from allocsim.trace import Op, Trace
 
 Call = tuple[Op, int, int]
@@ -71,14 +70,10 @@ class HeapScript:
         nothing = np.zeros(0, np.int64)
         first, last = len(self.prepare), len(self.prepare) + len(self.timed)
         driver.run("drive", *columns, nothing, nothing, nothing, 0, first, compiled=False)
-        before = _counted(driver.policy.kernel)
+        before = driver.policy.kernel.ledger()
         driver.run("drive", *columns, nothing, nothing, nothing, first, last, compiled=False)
-        counts = _counted(driver.policy.kernel) - before
+        counts = driver.policy.kernel.ledger() - before
         return {e: float(counts[e]) / self.n_steps for e in Event if counts[e]}
-
-
-def _counted(kernel: Kernel) -> np.ndarray:
-    return np.array(kernel.counts, np.int64)[:N_EVENTS]
 
 
 # ---- the calls that scripts are made of
