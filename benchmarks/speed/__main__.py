@@ -38,7 +38,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="of each measurement [7]")
+    parser.add_argument("--rounds", type=int, default=15, help="of each measurement [15]")
     parser.add_argument("--ops", type=int, help="at most so many operations of each trace")
     parser.add_argument("--only", action="append", help="traces, by the start of their name")
     parser.add_argument("--no-figures", action="store_true", help="only the traces' rows")
@@ -69,7 +69,7 @@ def _measured(case: Case, rounds: int) -> list[Row]:
 
 
 def _rounds(row: Row) -> dict[str, list[float]]:
-    names = ("compiled", "first", "real", "interpreted", "loop")
+    names = ("compiled", "real", "loop", "first", "real_beside_first", "interpreted")
     return {name: getattr(row, name) for name in names}
 
 

@@ -14,6 +14,7 @@ from allocsim.ground_truth import OpStream, packed, time_replay
 from allocsim.policy import Policy, load_policy
 from allocsim.trace import BATCH_OPS, Trace
 
+FEW_ROUNDS = 5
 SHORTEST_NS = 100_000_000
 """What one measurement should take at least; shorter runs are repeated within it."""
 
@@ -41,8 +42,9 @@ class Row:
     case: Case
     writing: bool
     compiled: list[float] = field(default_factory=list)
-    first: list[float] = field(default_factory=list)  # compiled, as the first run of a process
     real: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)  # compiled, as the first run of a process
+    real_beside_first: list[float] = field(default_factory=list)
     interpreted: list[float] = field(default_factory=list)
     loop: list[float] = field(default_factory=list)
 
@@ -54,7 +56,8 @@ class Row:
     @property
     def first_ratios(self) -> list[float]:
         """The same for runs that are the first of a process."""
-        return [ours / theirs for ours, theirs in zip(self.first, self.real, strict=True)]
+        pairs = zip(self.first, self.real_beside_first, strict=True)
+        return [ours / theirs for ours, theirs in pairs]
 
     @property
     def bar(self) -> float | None:
@@ -85,32 +88,37 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def measure(case: Case, rounds: int) -> list[Row]:
-    """Time a case: nothing written, then all written, each `rounds` times in turns."""
+    """Time a case: nothing written, then all written, each `rounds` times in turns.
+
+    What takes long, or varies less, is measured in a few rounds of its own.
+    """
     policy = load_policy(case.policy)
     rows = [Row(case, writing) for writing in (False, True)]
     with packed(case.trace) as stream:
         repeats = _repeats(case, stream)
-        prefix = case.trace[: case.interpreted_ops]
-        for number in range(rounds):
+        simulated_ns(policy, case.trace, False)  # so that even the first round is no first run
+        for _ in range(rounds):
             for row in rows:
-                _measure_round(row, policy, stream, repeats)
-                if number < 3:
-                    row.interpreted.append(
-                        simulated_ns(policy, prefix, row.writing, compiled=False)
-                    )
+                row.compiled.append(_simulated(row, policy, repeats))
+                row.real.append(_real(row, stream, repeats))
+                row.loop.append(_per_op(time_replay(stream, null=True)))
+        for _ in range(min(rounds, FEW_ROUNDS)):
+            for row in rows:
+                row.first.append(_simulated(row, policy, repeats, fresh=True))
+                row.real_beside_first.append(_real(row, stream, repeats))
+                prefix = case.trace[: case.interpreted_ops]
+                row.interpreted.append(simulated_ns(policy, prefix, row.writing, compiled=False))
     return rows
 
 
-def _measure_round(row: Row, policy: type[Policy], stream: OpStream, repeats: int) -> None:
-    case = row.case
+def _simulated(row: Row, policy: type[Policy], repeats: int, fresh: bool = False) -> float:
+    once = partial(simulated_ns, policy, row.case.trace, row.writing, fresh=fresh)
+    return _mean(repeats, once)
+
+
+def _real(row: Row, stream: OpStream, repeats: int) -> float:
     writes = "fill" if row.writing else "none"
-    for times, fresh in ((row.compiled, False), (row.first, True)):
-        run = partial(simulated_ns, policy, case.trace, row.writing, fresh=fresh)
-        times.append(_mean(repeats, run))
-    row.real.append(
-        _mean(repeats, lambda: _per_op(time_replay(stream, case.tunables, writes=writes)))
-    )
-    row.loop.append(_per_op(time_replay(stream, null=True)))
+    return _mean(repeats, lambda: _per_op(time_replay(stream, row.case.tunables, writes=writes)))
 
 
 def _repeats(case: Case, stream: OpStream) -> int:
