@@ -1,6 +1,7 @@
 """Memory that one simulation hands on to the next: always zeros, whatever was written there."""
 
 import errno
+import gc
 import mmap
 import resource
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from allocsim.cli import app
 from allocsim.component import Component, Pool, host_memory
 from allocsim.engine import simulate
 from allocsim.policy import load_policy
@@ -178,6 +181,38 @@ def test_a_closed_component_hands_its_pool_on():
     table = Table()
     assert table._record["at_words"][0] == before
     assert table.words[5] == 0
+
+
+EXPERIMENT = """
+workloads = [{use = "churn", ops = 2000}]
+policies = [{use = "best_fit"}, {use = "first_fit"}]
+"""
+
+
+@pytest.mark.parametrize("command", ["simulate", "run"])
+def test_commands_give_up_each_run_s_memory_before_the_next(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("two.toml").write_text(EXPERIMENT)
+    arguments = {
+        "simulate": ["jq", "--policy", "best_fit", "--policy", "first_fit", "--policy", "glibc"],
+        "run": ["two.toml", "--jobs", "1"],
+    }
+    gc.collect()
+    before = n_heaps()
+    gc.disable()
+    try:
+        ended = CliRunner().invoke(app, [command, *arguments[command]])
+        assert ended.exit_code == 0, ended.output
+        assert n_heaps() - before <= 1
+    finally:
+        gc.enable()
+
+
+def n_heaps():
+    """How many reservations this process has that are as large as a simulation's memory."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    spans = [[int(end, 16) for end in line.split()[0].split("-")] for line in lines]
+    return sum(high - low > 100 << 30 for low, high in spans)
 
 
 @pytest.mark.parametrize("mode", ["interpreted", "compiled"])
