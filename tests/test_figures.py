@@ -1,13 +1,14 @@
 import io
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
+from allocsim.engine import Result
 from allocsim.errors import InputError, OutputError
 from allocsim.experiment import perform
 from allocsim.experiment.command import run_command
@@ -61,7 +62,7 @@ def made_up(source, _policy, *, parameters, samples, **_options):
     cpu_ns = (1e6 + 1e8 * large) / (1 + doublings) + 1e4 * source.seed
     shares = np.array([0.4, 0.2, 0.25, 0.1, 0.05])
     resident = 1e6 * (4 + doublings) * np.minimum(1, np.arange(1, samples + 1) / 20)
-    return SimpleNamespace(
+    return Result(
         totals=dict(zip(PARTS, cpu_ns * shares, strict=True))
         | {
             "cpu_ns": cpu_ns,
@@ -253,6 +254,10 @@ def test_no_results_and_damaged_ones_are_told(tmp_path, folder):
     (copy / "runs.parquet").write_bytes((folder / "runs.parquet").read_bytes())
     with pytest.raises(InputError, match="missing or damaged; run it again"):
         draw_figures(copy, tmp_path / "figures")
+    rows = pq.read_table(folder / "runs.parquet")
+    pq.write_table(rows.slice(0, 0), copy / "runs.parquet")
+    with pytest.raises(InputError, match="none of its runs ended well"):
+        draw_figures(copy, tmp_path / "figures")
 
 
 # ---- threads
@@ -281,12 +286,12 @@ def met(source, _policy, *, parameters, samples, **_options):
     n = source.n_threads
     result = made_up(source, None, parameters=parameters, samples=samples)
     result.totals.update(dict.fromkeys(ACCOUNTS, 0))
-    result.totals |= {
-        "ops": source.n_ops,
-        "time_ns": 1_000_000 * (2 if n == 4 else 1),
-        "threads_work_ns": 1_000_000 * n,
-        "threads_wait_mmap_lock_ns": 1_000_000 * n if n == 4 else 0,
-    }
+    result.totals.update(
+        ops=source.n_ops,
+        time_ns=1_000_000 * (2 if n == 4 else 1),
+        threads_work_ns=1_000_000 * n,
+        threads_wait_mmap_lock_ns=1_000_000 * n if n == 4 else 0,
+    )
     return result
 
 

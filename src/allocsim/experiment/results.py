@@ -45,6 +45,8 @@ def read_results(folder: str | Path) -> Results:
         ) from None
     if manifest.get("format") != FORMAT:
         raise InputError(f"{folder}: results of format {manifest.get('format')}; run it again")
+    if not rows:
+        raise InputError(f"{folder}: none of its runs ended well; its manifest.json says why")
     for row in rows:
         row["parameters"] = json.loads(row["parameters"])
     return Results(folder, manifest, rows)
