@@ -69,7 +69,7 @@ def _measured(case: Case, rounds: int) -> list[Row]:
 
 
 def _rounds(row: Row) -> dict[str, list[float]]:
-    names = ("compiled", "real", "loop", "first", "real_beside_first", "interpreted")
+    names = ("compiled", "real", "first", "loop", "interpreted")
     return {name: getattr(row, name) for name in names}
 
 

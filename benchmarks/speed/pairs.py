@@ -14,7 +14,8 @@ from allocsim.ground_truth import OpStream, packed, time_replay
 from allocsim.policy import Policy, load_policy
 from allocsim.trace import BATCH_OPS, Trace
 
-FEW_ROUNDS = 5
+RUNS_BEFORE = 3
+"""Runs that are not counted, after which kept memory is as it stays."""
 SHORTEST_NS = 100_000_000
 """What one measurement should take at least; shorter runs are repeated within it."""
 
@@ -42,9 +43,8 @@ class Row:
     case: Case
     writing: bool
     compiled: list[float] = field(default_factory=list)
-    real: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)  # compiled, as the first run of a process
-    real_beside_first: list[float] = field(default_factory=list)
+    real: list[float] = field(default_factory=list)
     interpreted: list[float] = field(default_factory=list)
     loop: list[float] = field(default_factory=list)
 
@@ -56,8 +56,7 @@ class Row:
     @property
     def first_ratios(self) -> list[float]:
         """The same for runs that are the first of a process."""
-        pairs = zip(self.first, self.real_beside_first, strict=True)
-        return [ours / theirs for ours, theirs in pairs]
+        return [ours / theirs for ours, theirs in zip(self.first, self.real, strict=True)]
 
     @property
     def bar(self) -> float | None:
@@ -88,37 +87,32 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def measure(case: Case, rounds: int) -> list[Row]:
-    """Time a case: nothing written, then all written, each `rounds` times in turns.
-
-    What takes long, or varies less, is measured in a few rounds of its own.
-    """
+    """Time a case: nothing written, then all written, each `rounds` times in turns."""
     policy = load_policy(case.policy)
     rows = [Row(case, writing) for writing in (False, True)]
     with packed(case.trace) as stream:
         repeats = _repeats(case, stream)
-        simulated_ns(policy, case.trace, False)  # so that even the first round is no first run
-        for _ in range(rounds):
+        prefix = case.trace[: case.interpreted_ops]
+        for _ in range(RUNS_BEFORE):
+            simulated_ns(policy, case.trace, False)
+        for number in range(rounds):
             for row in rows:
-                row.compiled.append(_simulated(row, policy, repeats))
-                row.real.append(_real(row, stream, repeats))
-                row.loop.append(_per_op(time_replay(stream, null=True)))
-        for _ in range(min(rounds, FEW_ROUNDS)):
-            for row in rows:
-                row.first.append(_simulated(row, policy, repeats, fresh=True))
-                row.real_beside_first.append(_real(row, stream, repeats))
-                prefix = case.trace[: case.interpreted_ops]
-                row.interpreted.append(simulated_ns(policy, prefix, row.writing, compiled=False))
+                _measure_round(row, policy, stream, repeats)
+                if number < 3:
+                    row.interpreted.append(
+                        simulated_ns(policy, prefix, row.writing, compiled=False, fresh=True)
+                    )
     return rows
 
 
-def _simulated(row: Row, policy: type[Policy], repeats: int, fresh: bool = False) -> float:
-    once = partial(simulated_ns, policy, row.case.trace, row.writing, fresh=fresh)
-    return _mean(repeats, once)
-
-
-def _real(row: Row, stream: OpStream, repeats: int) -> float:
+def _measure_round(row: Row, policy: type[Policy], stream: OpStream, repeats: int) -> None:
+    simulated = partial(simulated_ns, policy, row.case.trace, row.writing)
     writes = "fill" if row.writing else "none"
-    return _mean(repeats, lambda: _per_op(time_replay(stream, row.case.tunables, writes=writes)))
+    real = partial(time_replay, stream, row.case.tunables, writes=writes)
+    row.first.append(_mean(repeats, lambda: simulated(fresh=True)))
+    row.real.append(_mean(repeats, lambda: _per_op(real())))
+    row.compiled.append(_mean(repeats, simulated))
+    row.loop.append(_per_op(time_replay(stream, null=True)))
 
 
 def _repeats(case: Case, stream: OpStream) -> int:
@@ -142,7 +136,8 @@ def simulated_ns(
     It includes clearing the memory that the run before gave up; `fresh` starts without any.
     """
     if fresh:
-        host_memory.release()
+        with host_memory.set_aside():
+            return simulated_ns(policy, trace, writing, compiled=compiled)
     started = time.process_time_ns()
     host_memory.clear()
     cleared_ns = time.process_time_ns() - started

@@ -57,7 +57,7 @@ def driven(policy, trace: Trace, compiled: bool = False, **parameters):
 def require_equal_with_walks(trace: Trace, compiled: bool = False, **parameters):
     found, *ours = driven(Glibc, trace, compiled, **parameters)
     walked, *theirs = driven(with_kernel(Glibc, Walked), trace, compiled, **parameters)
-    assert list(found.policy.kernel.counts) == list(walked.policy.kernel.counts)
+    assert list(found.policy.kernel.ledger()) == list(walked.policy.kernel.ledger())
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(mine, other)
     return found

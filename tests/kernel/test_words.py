@@ -75,7 +75,7 @@ def test_pairs_are_two_accesses(offset):
     single.store(at, 3)
     single.store(at + 8, 4)
     assert paired.load_pair(at) == (single.load(at), single.load(at + 8)) == (3, 4)
-    assert list(paired.counts) == list(single.counts)
+    assert list(paired.ledger()) == list(single.ledger())
     assert paired.minor_faults == single.minor_faults == 2
 
 

@@ -244,11 +244,12 @@ class Component:
         """Give the memory of the whole tree up, which cannot be used any more.
 
         Otherwise the host has it until Python's garbage collector comes by, since parts refer to
-        each other.
+        each other. A policy may have a method of that name that means something else.
         """
-        for part in (*self._parts, *self._sets):
-            part.close()
-        vars(self).clear()
+        own = vars(self)
+        for part in (*own.get("_parts", ()), *own.get("_sets", ())):
+            Component.close(part)
+        own.clear()
 
 
 def _set_and_turn(self: Component, name: str, value: Any) -> None:

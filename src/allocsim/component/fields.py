@@ -40,8 +40,8 @@ class Pool(_State):
 
     `n` is the number of elements wished for; where the host refuses to reserve that much address
     space (`ulimit -v`, strict overcommit) it is halved until it fits. Use `len()` for what it has.
-    With kept_bytes, the host memory of the first so many bytes goes to the same pool of the next
-    simulation in this process, cleared.
+    With kept_bytes, the host memory of the first so many bytes goes to the next such pool of this
+    process, cleared.
     """
 
     dtype: str

@@ -5,9 +5,12 @@ that a simulation no longer needs is kept, as an allocator would, and the next o
 """
 
 import mmap
+import os
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ _USED_SHIFT = 62  # proc_pid_pagemap(5): above are "swapped out" and "present"
 _MADV_COLLAPSE = 25  # Linux 6.1; the mmap module of Python 3.11 has no name for it
 _HUGE_BYTES = 2 << 20
 _MOSTLY = 0.5  # of a huge page's pages
+_USES_TO_JOIN = 2
+_MOST_KEPT = os.cpu_count() or 1  # simulations may run at the same time
 
 
 @dataclass
@@ -26,7 +31,10 @@ class _Memory:
 
     mapping: mmap.mmap
     kept_bytes: int
+    uses: int = 0
     joined: set[int] = field(default_factory=set)  # offsets of huge pages
+    idle: set[int] = field(default_factory=set)  # and of blocks that the last use has left at zero
+    joins: bool = True  # until the host refuses one
 
 
 _given_up: list[_Memory] = []  # with all that was written
@@ -44,6 +52,7 @@ def reserve(n_bytes: int, kept_bytes: int = 0) -> np.ndarray:
     memory = memory or _Memory(_mapped(n_bytes), kept_bytes)
     array = np.frombuffer(memory.mapping, np.uint8)
     if kept_bytes:
+        memory.uses += 1
         weakref.finalize(array, _give_up, memory).atexit = False
     return array
 
@@ -65,12 +74,27 @@ def release() -> None:
     _cleared.clear()
 
 
+@contextmanager
+def set_aside() -> Iterator[None]:
+    """Within, `reserve` gets all memory from the host, as in a new process."""
+    clear()
+    kept = _cleared[:]
+    _cleared.clear()
+    try:
+        yield
+    finally:
+        release()
+        _cleared.extend(kept)
+
+
 def _handed_on(n_bytes: int, kept_bytes: int) -> _Memory | None:
+    """Memory of that kind, if there is any; what else lies on top of it is released."""
     clear()
     with suppress(IndexError):
-        memory = _cleared.pop()
-        if (len(memory.mapping), memory.kept_bytes) == (n_bytes, kept_bytes):
-            return memory
+        while True:
+            memory = _cleared.pop()
+            if (len(memory.mapping), memory.kept_bytes) == (n_bytes, kept_bytes):
+                return memory
     return None
 
 
@@ -89,47 +113,79 @@ def _mapped(n_bytes: int) -> mmap.mmap:
 
 
 def _give_up(memory: _Memory) -> None:
+    if len(_given_up) + len(_cleared) >= _MOST_KEPT:
+        return
     with suppress(OSError):
-        _forget(memory.mapping, memory.kept_bytes)
+        _forget(memory, memory.kept_bytes, len(memory.mapping))
         _given_up.append(memory)
 
 
-def _forget(mapping: mmap.mmap, start: int) -> None:
-    """Have the host take back the pages from `start` on: zeros again."""
-    if start < len(mapping):
-        mapping.madvise(mmap.MADV_DONTNEED, start, len(mapping) - start)
+def _forget(memory: _Memory, start: int, stop: int) -> None:
+    """Have the host take back a part: zeros again."""
+    if start < stop:
+        memory.mapping.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
 def _clear(memory: _Memory) -> None:
-    """Write zeros to the kept pages that the host has, in memory or swapped out."""
+    """Make the kept part zeros; the host takes back what two uses have left at zero."""
     array = np.frombuffer(memory.mapping, np.uint8, memory.kept_bytes)
+    used = _used_pages(array)
+    if used is None:
+        _forget(memory, 0, len(array))
+        return
+    first = -array.ctypes.data % _HUGE_BYTES
+    edges = [0, *range(first or _HUGE_BYTES, len(array), _HUGE_BYTES), len(array)]
+    for start, stop in pairwise(edges):
+        block = array[start:stop]
+        pages = used[start // mmap.PAGESIZE : stop // mmap.PAGESIZE]
+        if _zero(block, pages):
+            memory.idle.discard(start)
+            if pages.mean() >= _MOSTLY and len(block) == _HUGE_BYTES:
+                _join(memory, start)
+        elif start in memory.idle:
+            _forget(memory, start, stop)
+            memory.idle.discard(start)
+            memory.joined.discard(start)
+        elif pages.any():
+            memory.idle.add(start)
+
+
+def _used_pages(array: np.ndarray) -> np.ndarray | None:
+    """Which pages of an array the host has, in memory or swapped out; None if it does not tell."""
+    n = len(array) // mmap.PAGESIZE
     try:
         with _PAGEMAP.open("rb", buffering=0) as pagemap:
             pagemap.seek(array.ctypes.data // mmap.PAGESIZE * 8)
-            entries = np.frombuffer(pagemap.read(len(array) // mmap.PAGESIZE * 8), np.uint64)
+            entries = np.frombuffer(pagemap.read(n * 8), np.uint64)
     except OSError:
-        entries = np.zeros(0, np.uint64)
-    if len(entries) * mmap.PAGESIZE != len(array):  # a host that does not tell
-        _forget(memory.mapping, 0)
-        return
-    used = entries >> _USED_SHIFT != 0
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], used, [0]))))
-    for start, stop in edges.reshape(-1, 2) * mmap.PAGESIZE:
-        array[start:stop] = 0
-    _join(memory, used, -array.ctypes.data % _HUGE_BYTES)
+        return None
+    return entries >> _USED_SHIFT != 0 if len(entries) == n else None
 
 
-def _join(memory: _Memory, used: np.ndarray, first: int) -> None:
-    """Have the host make huge pages from offset `first` on where most pages are used.
+def _zero(block: np.ndarray, pages: np.ndarray) -> bool:
+    """Write zeros to those pages of a block, unless they are; whether there was anything else.
 
-    A large heap waits for page walks a tenth of the time.
+    Only these are read: the host would have to map others, too.
     """
-    n = _HUGE_BYTES // mmap.PAGESIZE
-    used = used[first // mmap.PAGESIZE :]
-    used = used[: len(used) // n * n].reshape(-1, n)
-    for at in (np.flatnonzero(used.mean(axis=1) >= _MOSTLY) * _HUGE_BYTES + first).tolist():
-        if at not in memory.joined:
-            with suppress(OSError):  # a host that has none, or no room for one
-                memory.mapping.madvise(mmap.MADV_HUGEPAGE, at, _HUGE_BYTES)
-                memory.mapping.madvise(_MADV_COLLAPSE, at, _HUGE_BYTES)
-                memory.joined.add(at)
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], pages, [0]))))
+    runs = edges.reshape(-1, 2) * mmap.PAGESIZE
+    if not any(block[start:stop].view(np.int64).any() for start, stop in runs):
+        return False
+    for start, stop in runs:
+        block[start:stop] = 0
+    return True
+
+
+def _join(memory: _Memory, at: int) -> None:
+    """Have the host make a huge page: a large heap waits for page walks a tenth of the time.
+
+    It takes as long as several runs gain by it, so only for memory that is used again and again.
+    """
+    if memory.uses < _USES_TO_JOIN or not memory.joins or at in memory.joined:
+        return
+    try:
+        memory.mapping.madvise(mmap.MADV_HUGEPAGE, at, _HUGE_BYTES)
+        memory.mapping.madvise(_MADV_COLLAPSE, at, _HUGE_BYTES)
+        memory.joined.add(at)
+    except OSError:  # a host that has none, or no room for one
+        memory.joins = False

@@ -35,8 +35,10 @@ class Memory(Pages):
 
     lines = Array("i8", LINES)
     visited = Array("i8", VISITED_PAGES)
-    accesses = 0  # loads and stores of metadata so far; apart from `counts`, since interpreted
-    far_accesses = 0  # runs add to these in a third of the time
+    # Loads and stores of metadata, and the far ones of them. They are not in `counts`, because
+    # interpreted runs add to an attribute in half the time.
+    accesses = 0
+    far_accesses = 0
 
     @host
     def ledger(self) -> np.ndarray:
