@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -127,27 +126,36 @@ def _forget(memory: _Memory, start: int, stop: int) -> None:
 
 
 def _clear(memory: _Memory) -> None:
-    """Make the kept part zeros; the host takes back what two uses have left at zero."""
+    """Make the kept part zeros; the host takes back what two uses have left at zero.
+
+    Only pages that the host has are read: it would have to map others, too.
+    """
     array = np.frombuffer(memory.mapping, np.uint8, memory.kept_bytes)
     used = _used_pages(array)
     if used is None:
         _forget(memory, 0, len(array))
         return
     first = -array.ctypes.data % _HUGE_BYTES
-    edges = [0, *range(first or _HUGE_BYTES, len(array), _HUGE_BYTES), len(array)]
-    for start, stop in pairwise(edges):
-        block = array[start:stop]
-        pages = used[start // mmap.PAGESIZE : stop // mmap.PAGESIZE]
-        if _zero(block, pages):
-            memory.idle.discard(start)
-            if pages.mean() >= _MOSTLY and len(block) == _HUGE_BYTES:
-                _join(memory, start)
-        elif start in memory.idle:
-            _forget(memory, start, stop)
-            memory.idle.discard(start)
-            memory.joined.discard(start)
-        elif pages.any():
-            memory.idle.add(start)
+    used_bytes: dict[int, int] = {}  # of each block, by its offset
+    busy = set()
+    for start, stop in _runs(used, first // mmap.PAGESIZE):
+        block = (start - first) // _HUGE_BYTES * _HUGE_BYTES + first
+        used_bytes[block] = used_bytes.get(block, 0) + stop - start
+        run = array[start:stop]
+        if block in busy or run.view(bool).any():  # stops at the first that is not 0
+            run.fill(0)
+            busy.add(block)
+    for block, n_bytes in used_bytes.items():
+        if block in busy:
+            memory.idle.discard(block)
+            if n_bytes >= _MOSTLY * _HUGE_BYTES:
+                _join(memory, block)
+        elif block in memory.idle:
+            _forget(memory, max(0, block), min(block + _HUGE_BYTES, len(array)))
+            memory.idle.discard(block)
+            memory.joined.discard(block)
+        else:
+            memory.idle.add(block)
 
 
 def _used_pages(array: np.ndarray) -> np.ndarray | None:
@@ -162,18 +170,17 @@ def _used_pages(array: np.ndarray) -> np.ndarray | None:
     return entries >> _USED_SHIFT != 0 if len(entries) == n else None
 
 
-def _zero(block: np.ndarray, pages: np.ndarray) -> bool:
-    """Write zeros to those pages of a block, unless they are; whether there was anything else.
+def _runs(used: np.ndarray, first: int) -> list[tuple[int, int]]:
+    """Start and end, in bytes, of each run of used pages; it ends where a block does.
 
-    Only these are read: the host would have to map others, too.
+    Blocks of the size of a huge page start at page `first`.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], pages, [0]))))
-    runs = edges.reshape(-1, 2) * mmap.PAGESIZE
-    if not any(block[start:stop].view(np.int64).any() for start, stop in runs):
-        return False
-    for start, stop in runs:
-        block[start:stop] = 0
-    return True
+    edge = np.zeros(len(used) + 1, bool)
+    edge[first :: _HUGE_BYTES // mmap.PAGESIZE] = True
+    before, after = np.append(False, used), np.append(used, False)
+    starts = np.flatnonzero(after & (~before | edge)) * mmap.PAGESIZE
+    stops = np.flatnonzero(before & (~after | edge)) * mmap.PAGESIZE
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
 def _join(memory: _Memory, at: int) -> None:
@@ -181,7 +188,8 @@ def _join(memory: _Memory, at: int) -> None:
 
     It takes as long as several runs gain by it, so only for memory that is used again and again.
     """
-    if memory.uses < _USES_TO_JOIN or not memory.joins or at in memory.joined:
+    inside = 0 <= at <= memory.kept_bytes - _HUGE_BYTES
+    if memory.uses < _USES_TO_JOIN or not memory.joins or at in memory.joined or not inside:
         return
     try:
         memory.mapping.madvise(mmap.MADV_HUGEPAGE, at, _HUGE_BYTES)
