@@ -1,5 +1,6 @@
 """Memory that one simulation hands on to the next: always zeros, whatever was written there."""
 
+import ctypes
 import errno
 import gc
 import mmap
@@ -252,8 +253,21 @@ def test_memory_can_be_set_aside():
         del inner
     before = minor_faults()
     array = reserved()
+    assert not array[:KEPT].any()
     array[:KEPT] = 1
     assert minor_faults() - before < KEPT // mmap.PAGESIZE // 4
+
+
+def test_setting_memory_aside_leaves_the_work_of_clearing_it():
+    array = reserved()
+    array[:KEPT] = 1
+    at = address(array)
+    del array
+    with host_memory.set_aside():
+        pass
+    assert ctypes.string_at(at, 1) == b"\1"
+    host_memory.clear()
+    assert ctypes.string_at(at, 1) == b"\0"
 
 
 EXPERIMENT = """

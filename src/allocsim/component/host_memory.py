@@ -75,15 +75,18 @@ def release() -> None:
 
 @contextmanager
 def set_aside() -> Iterator[None]:
-    """Within, `reserve` gets all memory from the host, as in a new process."""
-    clear()
-    kept = _cleared[:]
-    _cleared.clear()
+    """Within, `reserve` gets all memory from the host, as in a new process.
+
+    What is kept is afterwards as it was: not cleared, if it was not.
+    """
+    given_up, cleared = _given_up[:], _cleared[:]
+    release()
     try:
         yield
     finally:
         release()
-        _cleared.extend(kept)
+        _given_up.extend(given_up)
+        _cleared.extend(cleared)
 
 
 def _handed_on(n_bytes: int, kept_bytes: int) -> _Memory | None:
