@@ -44,7 +44,7 @@ class Pages(Backing):
 
     areas = Part(VmaTable)
     costs = Part(Costs)
-    counts = Array("i8", N_EVENTS)  # see ledger()
+    counts = Array("i8", N_EVENTS)  # near and far accesses are counted apart: see ledger()
     cpu = 0  # where the program runs, see run_on()
     mark = 1  # what marks of this CPU in `recent` are more than the page's number
     recent = Array("i8", RECENT_PAGES)  # of the pages that meet here: which was written last, where
