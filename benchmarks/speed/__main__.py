@@ -28,6 +28,9 @@ def main() -> None:
     results = {"format": 1, "machine": machine(), "versions": _versions()}
     results["rounds"] = options.rounds
     rows = [row for case in _cases(options) for row in _measured(case, options.rounds)]
+    if not rows:
+        print(f"no trace's name starts with {' or '.join(options.only)}", file=sys.stderr)
+        sys.exit(2)
     results["rows"] = [row.figures() for row in rows]
     results["rounds_of_each_row"] = [_rounds(row) for row in rows]
     results["figures"] = dict(_figures(rows, options))
