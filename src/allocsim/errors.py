@@ -42,3 +42,13 @@ def suggestion(name: str, known: Iterable[str], near: Iterable[str] = ()) -> str
     listed = list(known)
     found = get_close_matches(name, list(near) or listed, 1)
     return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(listed) or 'none'}"
+
+
+def printable(text: object) -> str:
+    r"""The text in one line that cannot steer a terminal: an escape character is shown as `\x1b`.
+
+    Whatever `str.isprintable` does not count as printable is written out; spaces stay.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )

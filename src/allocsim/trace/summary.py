@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from allocsim.errors import printable
 from allocsim.trace.columns import Trace
 from allocsim.trace.files import TraceFile, open_trace
 from allocsim.trace.ops import BATCH_OPS, COLUMNS, OP_LABELS, is_allocation
@@ -103,7 +104,7 @@ def _provenance_rows(file: TraceFile) -> list[tuple[str, str]]:
         ("notes", origin.notes),
     ]
     rows += [(name, json.dumps(value)) for name, value in origin.extras.items()]
-    return [(_printable(name), _printable(value)) for name, value in rows if value]
+    return [(printable(name), printable(value)) for name, value in rows if value]
 
 
 def _file_rows(file: TraceFile, checked: bool) -> list[tuple[str, str]]:
@@ -136,8 +137,3 @@ def _summary_rows(file: TraceFile, summary: Summary) -> list[tuple[str, str]]:
 
 def _name(quantile: float) -> str:
     return {0.0: "minimum", 0.5: "median", 1.0: "maximum"}.get(quantile, f"{quantile:.0%}")
-
-
-def _printable(text: str) -> str:
-    """Text from a file with whatever could steer the terminal, or break the table, escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
