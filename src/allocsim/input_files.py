@@ -21,17 +21,13 @@ def open_input(path: str | Path, max_bytes: int | None = None) -> BinaryIO:
     Raises InputError.
     """
     try:
-        file = open(path, "rb", opener=_open_without_waiting)  # noqa: PTH123, SIM115
+        # Looked at before it is opened: opening a FIFO waits, opening a device may do anything.
+        _check(path, os.stat(path), max_bytes)
+        return open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
     except ValueError:
         raise _unreadable(path, "no file can have this name") from None
-    try:
-        _check(path, os.fstat(file.fileno()), max_bytes)
-    except InputError:
-        file.close()
-        raise
-    return file
 
 
 def check_input(path: str | Path, max_bytes: int | None = None) -> None:
@@ -65,12 +61,9 @@ def read_text(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
         ) from None
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    """A FIFO would be waited for until someone writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _check(path: str | Path, status: os.stat_result, max_bytes: int | None) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise _unreadable(path, "it is a folder, not a file")
     if not stat.S_ISREG(status.st_mode):
         raise _unreadable(path, "it is a device, a pipe or a socket, not an ordinary file")
     if max_bytes is not None and status.st_size > max_bytes:
