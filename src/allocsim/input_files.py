@@ -21,9 +21,9 @@ def open_input(path: str | Path, max_bytes: int | None = None) -> BinaryIO:
     Raises InputError.
     """
     try:
-        # Looked at before it is opened: opening a FIFO waits, opening a device may do anything.
-        _check(path, os.stat(path), max_bytes)
-        return open(path, "rb")  # noqa: SIM115
+        # Opening a FIFO would wait for a writer, and opening a device may do anything.
+        _check(path, Path(path).stat(), max_bytes)
+        return Path(path).open("rb")
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
     except ValueError:
