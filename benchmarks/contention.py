@@ -21,11 +21,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from allocsim.engine import simulate
 from allocsim.ground_truth.calibration.contention import Contest, contests
 from allocsim.ground_truth.calibration.measure import Bench
 from allocsim.kernel import CostTable
+from allocsim.machine import Machine
 from allocsim.policy import Policy
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Provenance, Trace
 
 SLICE_NS = 10_000_000
@@ -113,7 +114,9 @@ def simulated(kind: str, costs: CostTable) -> tuple[float, float]:
     cpu, wall = [], []
     for threads in (1, 2):
         source = Repeated(threads, size, pairs)
-        totals = simulate(source, Mapping, costs=costs, mode="interpreted", walks=0).totals
+        totals = simulate(
+            source, Mapping, machine=Machine(costs=costs), mode="interpreted", walks=0
+        ).totals
         cpu.append(totals["cpu_ns"] / threads)
         wall.append(totals["time_ns"])
     return cpu[1] / cpu[0], wall[1] / wall[0]

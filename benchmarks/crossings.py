@@ -11,8 +11,9 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from allocsim.engine import Result, simulate
+from allocsim.machine import Machine
 from allocsim.policy import load_policy
+from allocsim.simulation import Result, simulate
 from allocsim.workload import from_spec
 
 THREADS = 16
@@ -63,7 +64,7 @@ def runs(policy: str, spec: dict, cpus: int, rounds: int) -> Iterator[tuple[floa
             mode="compiled",
             walks=0,
             samples=2,
-            kernel_options={"cpus": cpus},
+            machine=Machine(cpus=cpus),
         )
         if number:
             yield time.perf_counter() - started, result

@@ -10,7 +10,7 @@ from allocsim.check import FoulError, Outcome, check_policy, refereed
 from allocsim.check.command import command, table
 from allocsim.check.workloads import mixed
 from allocsim.driver import driver_for
-from allocsim.engine import simulate
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace
 
 
@@ -178,7 +178,7 @@ def outcomes(policy: type[Policy]) -> dict[str, tuple[Outcome, str]]:
 @pytest.mark.parametrize("policy", FOULS, ids=lambda p: p.__name__)
 def test_the_referee_stops_a_run_at_the_first_foul(policy):
     with pytest.raises(FoulError, match=rf"op \d+ \(\w+\): {FOULS[policy]}: {policy.__name__}\."):
-        simulate(mixed(), policy, make_driver=refereed)
+        simulate(mixed(), policy, referee=True)
 
 
 @pytest.mark.slow
@@ -229,7 +229,7 @@ def test_contents_survive_a_realloc_that_moves_by_mremap():
         [0, 1, 0, 0, 0],
         [9000, 9000, 90_000, 5000, 0],
     )
-    assert simulate(trace, ByMapping, make_driver=refereed).totals["mremap_calls"] == 2
+    assert simulate(trace, ByMapping, referee=True).totals["mremap_calls"] == 2
 
 
 @pytest.mark.parametrize("policy", [PoolOutside, DictOutside], ids=lambda p: p.__name__)

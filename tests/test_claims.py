@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from allocsim.check import refereed
 from allocsim.claims import Claim, Prediction, claim_names, judge, load_claim
 from allocsim.claims.expression import evaluate, quantities
 from allocsim.claims.judgement import Checked, Judgement
@@ -194,7 +193,7 @@ MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in c
 @pytest.mark.parametrize("name", MARKED)
 def test_every_prediction_of_the_claim_comes_out(name: str) -> None:
     """With the referee on, which changes nothing but looks at every block."""
-    found = judge(name, load_claim(claim_path(name)), make_driver=refereed)
+    found = judge(name, load_claim(claim_path(name)), referee=True)
     assert [c.prediction.says for c in found.checked if not c.holds] == []
     limits = [c for c in found.checked if c.prediction.shows == "limit"]
     assert bool(limits) == bool(found.claim.limit)

@@ -6,10 +6,12 @@ import pytest
 from allocsim import metrics
 from allocsim.component.entry import NotCompilable
 from allocsim.driver import driver_for
-from allocsim.engine import compiling, drive_columns, simulate
+from allocsim.engine import compiling, drive_columns
 from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel import CostTable, Event
+from allocsim.machine import Machine
 from allocsim.policy import Kind, Policy, load_policy
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace
 from allocsim.workload import from_spec
 
@@ -85,7 +87,7 @@ def test_results_say_which_costs_they_are_by_and_how_certain_they_are():
     plain = CostTable.load()
     half, double = (tuple(ns * factor for ns in plain.unit_ns) for factor in (0.5, 2))
     table = CostTable(plain.unit_ns, {}, half, double, name="mine.toml")
-    found = run(trace, costs=table)
+    found = run(trace, machine=Machine(costs=table))
     assert found.counts[Event.MMAP] == 1
     assert found.provenance["costs"] == {"table": "mine.toml", "hash": table.content_hash()}
     low, high = found.provenance["cpu_interval_ns"]["cpu_ns"]
@@ -132,7 +134,7 @@ def test_exhaustion_is_counted_and_the_run_goes_on():
     trace = Trace.of(
         op=[MALLOC, MALLOC, FREE, FREE], object=[0, 1, 1, 0], size=[1 << 20, 100, 0, 0]
     )
-    result = run(trace, kernel_options={"limit_as_bytes": 3 << 20})
+    result = run(trace, machine=Machine(limit_as_bytes=3 << 20))
     assert result.totals["failed_requests"] == 1
     assert result.totals["ops"] == 4
 
@@ -146,14 +148,16 @@ def test_the_same_inputs_give_the_same_result():
 def test_time_is_think_time_plus_cost():
     trace = Trace.of(op=[MALLOC, FREE], object=[0, 0], size=[100, 0], think_ns=[1000, 500])
     whole = CostTable(tuple(float(round(ns)) for ns in CostTable.load().unit_ns), {})
-    totals = run(trace, costs=whole).totals
+    totals = run(trace, machine=Machine(costs=whole)).totals
     assert totals["time_ns"] == 1500 + totals["cpu_ns"] + totals["program_ns"]
 
 
 def test_a_cost_table_changes_time_but_no_count():
     table = CostTable.load()
     dear = CostTable(tuple(ns * 2 for ns in table.unit_ns), {})
-    cheap_run, dear_run = (run(from_spec(CHURN, seed=1), costs=c) for c in (table, dear))
+    cheap_run, dear_run = (
+        run(from_spec(CHURN, seed=1), machine=Machine(costs=c)) for c in (table, dear)
+    )
     assert dear_run.totals["cpu_ns"] == pytest.approx(2 * cheap_run.totals["cpu_ns"], rel=1e-6)
     assert dear_run.totals["syscalls"] == cheap_run.totals["syscalls"]
 
@@ -199,8 +203,8 @@ def test_bad_traces_and_options_are_refused():
     with pytest.raises(InputError, match="row 0"):
         run(bad)
     good = Trace.of(op=[MALLOC], object=[0], size=[1])
-    with pytest.raises(InputError, match="kernel option"):
-        run(good, kernel_options={"limit": 1})
+    with pytest.raises(InputError, match="unknown key 'limit'"):
+        run(good, machine=Machine(limit=1))
     with pytest.raises(InputError, match="no parameter"):
         run(good, parameters={"threshold": 1})
     with pytest.raises(InputError, match="mode is one of"):

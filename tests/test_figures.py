@@ -8,7 +8,6 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
-from allocsim.engine import Result
 from allocsim.errors import InputError, OutputError
 from allocsim.experiment import perform
 from allocsim.experiment.command import run_command
@@ -20,6 +19,7 @@ from allocsim.figures.threshold import METRICS, draw_sweep, swept_parameters
 from allocsim.figures.timeline import draw_timeline
 from allocsim.figures.tradeoff import draw_tradeoff, pareto_front
 from allocsim.figures.view import view_of
+from allocsim.simulation import Result
 
 pytestmark = pytest.mark.slow
 

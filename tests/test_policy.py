@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from allocsim.component import source
-from allocsim.engine import simulate
 from allocsim.errors import InputError, SimulationError
 from allocsim.policy import Policy, load_policy, policy_names
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace
 
 LOOP = """\
@@ -83,7 +83,7 @@ def test_copies_of_a_file_share_their_compiled_code(tmp_path):
     """The second process finds the code that the first one compiled from another folder."""
     script = (
         "import sys; from allocsim.component.entry import is_cached\n"
-        "from allocsim.driver import driver_for; from allocsim.engine import simulate\n"
+        "from allocsim.driver import driver_for; from allocsim.simulation import simulate\n"
         "from allocsim.policy import load_policy; from allocsim.trace import Trace\n"
         "policy = load_policy(sys.argv[1]); print(is_cached(type(driver_for(policy)), 'drive'))\n"
         "simulate(Trace.of(op=[0, 4], object=[0, 0], size=[9, 0]), policy, mode='compiled')\n"

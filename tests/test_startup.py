@@ -29,7 +29,7 @@ with event.install_recorder("numba:compile") as recorder:
     warmed = [warm("first_fit", threads), warm("first_fit", threads)]
     compiled = len(recorder.buffer)
     kept = set(Path(os.environ["ALLOCSIM_CACHE"], "compiled").iterdir())
-    from allocsim.engine import simulate
+    from allocsim.simulation import simulate
     from allocsim.policy import load_policy
     from allocsim.workload import from_spec
     sizes = {"distribution": "uniform", "low": 1, "high": 3000}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from allocsim.engine import simulate
 from allocsim.policy import load_policy
+from allocsim.simulation import simulate
 from allocsim.trace import Trace, open_trace, write_trace
 from benchmarks.speed.pairs import simulated_ns, spread
 

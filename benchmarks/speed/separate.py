@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from allocsim.engine import simulate
 from allocsim.policy import load_policy
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace, write_trace
 from benchmarks.speed.pairs import spread
 from benchmarks.speed.streams import Growing, Looped, closed

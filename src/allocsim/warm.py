@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from allocsim.cache import cache_dir
-from allocsim.driver import Driver, driver_for
-from allocsim.engine import compile_all, driver_on_machine, is_warm
+from allocsim.engine import compile_all, entry_points, is_warm
+from allocsim.machine import Machine
 from allocsim.outputs import check_folder
 from allocsim.policy import load_policy, policy_names
 
@@ -36,21 +36,17 @@ def warm(policy: str, threads: bool = False) -> Warmed:
     from allocsim.component.entry import NotCompilable
 
     kinds = (False, True) if threads else (False,)
-    drivers = {meeting: _driver(policy, meeting) for meeting in kinds}
-    if all(is_warm(driver, meeting) for meeting, driver in drivers.items()):
+    drivers = {kind: Machine().driver(load_policy(policy), threaded=kind) for kind in kinds}
+    points = {threaded: entry_points(threaded, huge_pages=False) for threaded in kinds}
+    if all(is_warm(driver, points[kind]) for kind, driver in drivers.items()):
         return Warmed(policy, was_cached=True)
     started = time.process_time()
     try:
-        for meeting, driver in drivers.items():
-            compile_all(driver, meeting)
+        for kind, driver in drivers.items():
+            compile_all(driver, points[kind])
     except NotCompilable as error:
         return Warmed(policy, refused=str(error))
     return Warmed(policy, time.process_time() - started)
-
-
-def _driver(policy: str, meeting: bool) -> Driver:
-    """What drives the policy on the standard machine."""
-    return driver_on_machine(load_policy(policy), {}, None, None, {}, driver_for, meeting)
 
 
 def warm_all(policies: Iterable[str] = (), threads: bool = False) -> Iterator[Warmed]:

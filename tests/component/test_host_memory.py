@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from allocsim.cli import app
 from allocsim.component import Component, Part, Pool, host_memory
-from allocsim.engine import simulate
 from allocsim.policy import load_policy
+from allocsim.simulation import simulate
 from allocsim.workload import load_workload
 
 LENGTH, KEPT, HUGE = 1 << 30, 8 << 20, 2 << 20

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from allocsim.engine import simulate
 from allocsim.errors import InputError
 from allocsim.kernel import CostTable, Event
+from allocsim.machine import Machine
 from allocsim.policy import Policy
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace
 from allocsim.workload import from_spec
 
@@ -26,13 +27,13 @@ class Regions(Policy):
 
 def run(source, mode="interpreted", **options):
     return simulate(
-        source, Regions, mode=mode, walks=0, costs=FREE_OF_CHARGE, kernel_options=options
+        source, Regions, mode=mode, walks=0, machine=Machine(costs=FREE_OF_CHARGE, **options)
     )
 
 
 def test_the_setting_decides_what_a_fault_brings():
     trace = Trace.of(op=[Op.MALLOC], object=[0], size=[3 * HUGE], written=[2 * HUGE])
-    always, never = run(trace, huge_pages=2), run(trace, huge_pages=0)
+    always, never = run(trace, huge_pages="always"), run(trace, huge_pages="never")
     assert (always.totals["minor_faults"], always.totals["huge_faults"]) == (2, 2)
     assert (never.totals["minor_faults"], never.totals["huge_faults"]) == (1024, 0)
     assert always.totals["resident_end_bytes"] == never.totals["resident_end_bytes"] == 2 * HUGE
@@ -52,8 +53,10 @@ def test_holes_are_filled_at_the_deadlines(mode):
         arg=args, think_ns=thinks,
     )  # fmt: skip
     result = simulate(
-        trace, Regions, mode=mode, walks=0, samples=n + 6, costs=FREE_OF_CHARGE,
-        kernel_options={"huge_pages": 2, "scan_sleep_ms": 2, "pages_to_scan": 1024},
+        trace, Regions, mode=mode, walks=0, samples=n + 6,
+        machine=Machine(
+            costs=FREE_OF_CHARGE, huge_pages="always", scan_sleep_ms=2, pages_to_scan=1024
+        ),
     )  # fmt: skip
     missing = 4 * 512 - result.samples["resident_bytes"] // 4096
     times_ms = result.samples["time_ns"] / 1e6
@@ -67,7 +70,7 @@ def test_khugepaged_works_beside_threads():
     sizes = {"distribution": "choice", "sizes": [4096]}
     spec = {"ops": 60, "threads": 2, "live_objects": 30, "sizes": sizes, "think_ns": 500_000}
     source = from_spec(spec | {"accesses": {"written": 0.0, "read": 0.3}}, seed=1)
-    few = run(source, huge_pages=2, scan_sleep_ms=1)
+    few = run(source, huge_pages="always", scan_sleep_ms=1)
     assert few.totals["ops"] == 60
     assert few.driver.policy.kernel.collapsed == 0  # the page of zeros is nothing to collapse
 
@@ -75,7 +78,7 @@ def test_khugepaged_works_beside_threads():
 def test_impossible_settings_are_refused():
     trace = Trace.of(op=[Op.MALLOC], object=[0], size=[1])
     with pytest.raises(InputError, match="exclude each other"):
-        run(trace, huge_pages=2, memory_pages=100)
+        run(trace, huge_pages="always", memory_pages=100)
     with pytest.raises(InputError, match="huge_pages: 3"):
         run(trace, huge_pages=3)
     with pytest.raises(InputError, match="scan_sleep_ms: 0"):

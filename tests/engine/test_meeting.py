@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from allocsim.check import refereed
-from allocsim.engine import simulate
 from allocsim.errors import InputError, SimulationError
 from allocsim.kernel import CostTable, Event
+from allocsim.machine import Machine
 from allocsim.metrics import THREAD_COLUMNS
 from allocsim.policy import Policy, load_policy
+from allocsim.simulation import simulate
 from allocsim.workload import from_spec
 
 SMALL = {"distribution": "uniform", "low": 1, "high": 3000}
@@ -108,11 +108,11 @@ def time_of(result):
 
 @pytest.mark.parametrize("policy", [Pages, Locked, load_policy("glibc")])
 @pytest.mark.parametrize("cpus", [1, 2, 8])
-@pytest.mark.parametrize("vma_locks", [0, 1])
+@pytest.mark.parametrize("vma_locks", [False, True])
 def test_work_kernel_and_waiting_are_all_of_a_threads_time(policy, cpus, vma_locks):
     source = workload(4, 1200, cross_thread_frees=0.2, think_ns=500)
     options = {"cpus": cpus, "vma_locks": vma_locks}
-    result = run(source, policy, kernel_options=options)
+    result = run(source, policy, machine=Machine(**options))
     ends = np.array(result.driver.thread_ps[:4]) / 1000
     assert np.all(np.abs(time_of(result) - ends) < len(THREAD_COLUMNS))  # each is rounded down
     assert result.totals["time_ns"] == int(ends.max())
@@ -133,7 +133,7 @@ def test_threads_alone_need_no_waiting_and_scale():
     """Private objects, no shared lock: two threads take the time of the longer one alone."""
     table = prices(byte_written=1.0)
     source = workload(2, 400, accesses={"written": 1.0})
-    result = run(source, costs=table, kernel_options={"cpus": 2})
+    result = run(source, machine=Machine(cpus=2, costs=table))
     waits = [name for name in THREAD_COLUMNS if name.startswith("wait")]
     assert all(result.threads[name].sum() == 0 for name in waits)
     assert result.totals["time_ns"] == result.threads["work_ns"].max()
@@ -142,7 +142,7 @@ def test_threads_alone_need_no_waiting_and_scale():
 def test_mmap_lock_excludes_writers():
     """Calls cost 1 us each and nothing else does: all of them follow each other."""
     table = prices(mmap=1000.0, munmap=1000.0)
-    result = run(workload(3, 600), costs=table, kernel_options={"cpus": 3})
+    result = run(workload(3, 600), machine=Machine(cpus=3, costs=table))
     calls = result.totals["syscalls"]
     last = result.totals["time_ns"]
     assert calls * 1000 == result.threads["kernel_ns"].sum()
@@ -153,8 +153,8 @@ def test_mmap_lock_excludes_writers():
 def test_readers_of_mmap_lock_overlap():
     """Faults under mmap_lock as readers hold nobody up: the time is the longer thread's own."""
     table = prices(write_fault=1000.0)
-    options = {"cpus": 2, "vma_locks": 0}
-    result = run(workload(2, 400), Bump, costs=table, kernel_options=options)
+    options = {"cpus": 2, "vma_locks": False}
+    result = run(workload(2, 400), Bump, machine=Machine(costs=table, **options))
     assert result.threads["wait_mmap_lock_ns"].sum() == 0
     assert result.totals["time_ns"] == result.threads["kernel_ns"].max()
 
@@ -163,8 +163,8 @@ def test_one_cpu_is_shared_by_turns():
     """No locks and no kernel: on one CPU the work of all adds up, and nobody starves."""
     table = prices(byte_written=100.0)
     source = workload(3, 600, accesses={"written": 1.0})
-    alone = run(source, costs=table, kernel_options={"cpus": 3})
-    shared = run(source, costs=table, kernel_options={"cpus": 1})
+    alone = run(source, machine=Machine(cpus=3, costs=table))
+    shared = run(source, machine=Machine(cpus=1, costs=table))
     work = shared.threads["work_ns"]
     assert list(work) == list(alone.threads["work_ns"])
     assert shared.totals["time_ns"] == work.sum()
@@ -176,18 +176,18 @@ def test_one_cpu_is_shared_by_turns():
 
 def test_a_shootdown_costs_for_each_other_running_thread():
     table = prices(mmap=1000.0, shootdown=700.0)
-    result = run(workload(2, 100), costs=table, kernel_options={"cpus": 2})
+    result = run(workload(2, 100), machine=Machine(cpus=2, costs=table))
     counts = result.driver.policy.kernel.counts
     assert counts[Event.SHOOTDOWN] <= counts[Event.MUNMAP]
     assert counts[Event.SHOOTDOWN] > counts[Event.MUNMAP] // 2
-    alone = run(workload(2, 100), costs=table, kernel_options={"cpus": 1})
+    alone = run(workload(2, 100), machine=Machine(cpus=1, costs=table))
     assert alone.driver.policy.kernel.counts[Event.SHOOTDOWN] == 0
 
 
 def test_a_shootdown_interrupts_each_other_running_thread():
     """Of two threads on two CPUs; what falls into a wait interrupts nobody."""
     table = prices(mmap=1000.0, shootdown=700.0, interruption=300.0)
-    result = run(workload(2, 400, think_ns=5000), costs=table, kernel_options={"cpus": 2})
+    result = run(workload(2, 400, think_ns=5000), machine=Machine(cpus=2, costs=table))
     counts = result.driver.policy.kernel.counts
     assert counts[Event.SHOOTDOWN] // 2 < counts[Event.INTERRUPTION] <= counts[Event.SHOOTDOWN]
     spent = 1000 * counts[Event.MMAP] + 700 * counts[Event.SHOOTDOWN]
@@ -199,7 +199,7 @@ def test_a_writer_sleeps_until_faults_in_flight_in_its_area_are_over(policy, wai
     """Calls take no time, faults 10 us each: only neighbours that are one area wait for them."""
     table = prices(write_fault=10_000.0, wake_delay=3000.0, waking=2000.0)
     source = workload(2, 400, think_ns=5000)
-    result = run(source, policy, costs=table, kernel_options={"cpus": 2})
+    result = run(source, policy, machine=Machine(cpus=2, costs=table))
     counts = result.driver.policy.kernel.counts
     assert (counts[Event.SLEEP] > 10) == waits
     assert (result.threads["wait_mmap_lock_ns"].sum() > 3000 * counts[Event.SLEEP]) == waits
@@ -214,7 +214,7 @@ def test_a_writer_waits_only_for_what_of_a_fault_is_under_a_lock():
     sleeps = []
     for trap in (0.0, 9000.0):
         table = prices(write_fault=10_000.0, wake_delay=3000.0, trap=trap)
-        result = run(source, costs=table, kernel_options=options)
+        result = run(source, machine=Machine(costs=table, **options))
         counts = result.driver.policy.kernel.counts
         assert counts[Event.TRAP] == result.totals["minor_faults"]
         assert result.threads["kernel_ns"].sum() == 10_000 * counts[Event.TRAP]
@@ -225,7 +225,7 @@ def test_a_writer_waits_only_for_what_of_a_fault_is_under_a_lock():
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_what_mmap_lock_guards_moves_from_cpu_to_cpu(cpus):
     table = prices(mmap=1000.0, handover=500.0)
-    result = run(workload(2, 400, think_ns=5000), costs=table, kernel_options={"cpus": cpus})
+    result = run(workload(2, 400, think_ns=5000), machine=Machine(cpus=cpus, costs=table))
     counts = result.driver.policy.kernel.counts
     assert (counts[Event.HANDOVER] > 10) == (cpus > 1)
     spent = 1000 * counts[Event.MMAP] + 500 * counts[Event.HANDOVER]
@@ -235,7 +235,7 @@ def test_what_mmap_lock_guards_moves_from_cpu_to_cpu(cpus):
 @pytest.mark.parametrize(("cpus", "frees"), [(1, 1.0), (2, 0.0), (2, 1.0)])
 def test_headers_that_another_cpu_has_written_are_remote(cpus, frees):
     source = workload(2, 400, cross_thread_frees=frees)
-    result = run(source, costs=prices(remote_access=100.0), kernel_options={"cpus": cpus})
+    result = run(source, machine=Machine(cpus=cpus, costs=prices(remote_access=100.0)))
     counts = result.driver.policy.kernel.counts
     if cpus > 1 and frees:
         assert counts[Event.REMOTE_ACCESS] > 100
@@ -250,8 +250,7 @@ def test_who_waits_for_another_threads_operation_wakes_up_late_on_an_idle_cpu(cp
     times = [
         run(
             source,
-            costs=prices(write_fault=10_000.0, wake_delay=delay),
-            kernel_options={"cpus": cpus},
+            machine=Machine(cpus=cpus, costs=prices(write_fault=10_000.0, wake_delay=delay)),
         ).totals["time_ns"]
         for delay in (0.0, 50_000.0)
     ]
@@ -264,8 +263,7 @@ def test_who_waits_for_a_moment_keeps_its_cpu_and_is_interrupted_there():
     runs = [
         run(
             workload(2, 600, cross_thread_frees=1.0, live=3),
-            costs=prices(mmap=1000.0, wake_delay=delay),
-            kernel_options={"cpus": 2},
+            machine=Machine(cpus=2, costs=prices(mmap=1000.0, wake_delay=delay)),
         )
         for delay in (0.0, 50_000.0)
     ]
@@ -279,7 +277,7 @@ def test_each_cpu_has_its_own_caches_and_free_pages():
     """A page that one thread gave back is cold for the other one, unless they share a CPU."""
     source = workload(2, 400, cross_thread_frees=1.0, live=5)
     cold = [
-        run(source, kernel_options={"cpus": cpus}).driver.policy.kernel.counts[Event.COLD_PAGE]
+        run(source, machine=Machine(cpus=cpus)).driver.policy.kernel.counts[Event.COLD_PAGE]
         for cpus in (1, 2)
     ]
     assert cold[1] > cold[0] + 50
@@ -288,7 +286,7 @@ def test_each_cpu_has_its_own_caches_and_free_pages():
 def test_waking_a_thread_is_dear_only_where_it_rouses_an_idle_cpu():
     table = prices(mmap=1000.0, write_fault=10_000.0, wake_delay=3000.0, waking=2000.0)
     scarce, ample = (
-        run(workload(4, 800), costs=table, kernel_options={"cpus": n}).driver.policy.kernel.counts
+        run(workload(4, 800), machine=Machine(cpus=n, costs=table)).driver.policy.kernel.counts
         for n in (2, 4)
     )
     assert scarce[Event.SWITCH] > 10
@@ -296,7 +294,7 @@ def test_waking_a_thread_is_dear_only_where_it_rouses_an_idle_cpu():
 
 
 def test_a_lock_of_the_policys_makes_threads_wait():
-    options = {"kernel_options": {"cpus": 4}, "costs": prices(mmap=1000.0, lock=1.0)}
+    options = {"machine": Machine(cpus=4, costs=prices(mmap=1000.0, lock=1.0))}
     free, locked = (run(workload(4, 600), p, **options) for p in (Pages, Locked))
     assert free.threads["wait_locks_ns"].sum() == 0
     assert locked.threads["wait_locks_ns"].sum() > 0
@@ -306,7 +304,7 @@ def test_work_under_a_policys_lock_is_never_done_twice_at_once():
     """1 us under the lock in each malloc, nothing outside: at most one thread at a time."""
     table = prices(byte_zeroed=1.0)
     source = workload(3, 300, accesses={"written": 0.0})
-    result = run(source, Arena, costs=table, kernel_options={"cpus": 3})
+    result = run(source, Arena, machine=Machine(cpus=3, costs=table))
     n_mallocs = result.threads["work_ns"].sum() // 1000
     assert result.totals["time_ns"] >= n_mallocs * 1000
     assert result.threads["wait_locks_ns"].sum() > 0
@@ -316,7 +314,7 @@ def test_work_under_a_policys_lock_is_never_done_twice_at_once():
 def test_a_lock_that_opens_at_once_puts_nobody_to_sleep(held_ns, sleep):
     table = prices(byte_zeroed=held_ns / 1000)
     source = workload(3, 300, accesses={"written": 0.0})
-    result = run(source, Arena, costs=table, kernel_options={"cpus": 3})
+    result = run(source, Arena, machine=Machine(cpus=3, costs=table))
     assert result.threads["wait_locks_ns"].sum() > 0
     assert (result.driver.policy.kernel.counts[Event.SLEEP] > 0) == sleep
 
@@ -324,7 +322,7 @@ def test_a_lock_that_opens_at_once_puts_nobody_to_sleep(held_ns, sleep):
 @pytest.mark.parametrize("policy", [Pages, load_policy("glibc")])
 def test_two_runs_are_equal(policy):
     source = workload(5, 1500, cross_thread_frees=0.1, think_ns=100)
-    first, second = (run(source, policy, kernel_options={"cpus": 2}) for _ in range(2))
+    first, second = (run(source, policy, machine=Machine(cpus=2)) for _ in range(2))
     assert str(first.totals) == str(second.totals)
     for name in THREAD_COLUMNS:
         assert np.array_equal(first.threads[name], second.threads[name])
@@ -334,22 +332,22 @@ def test_two_runs_are_equal(policy):
 def test_what_a_thread_needs_from_another_is_waited_for():
     """All frees are made by the other thread, so each waits for what it is to free."""
     source = workload(2, 600, cross_thread_frees=1.0, live=3)
-    result = run(source, costs=prices(write_fault=1000.0), kernel_options={"cpus": 2})
+    result = run(source, machine=Machine(cpus=2, costs=prices(write_fault=1000.0)))
     assert result.totals["failed_requests"] == 0
     assert result.threads["wait_objects_ns"].sum() > 0
 
 
 def test_threads_do_not_wait_for_each_others_slots():
     source = workload(4, 2000, live=2)
-    result = run(source, costs=prices(write_fault=1000.0), kernel_options={"cpus": 4})
+    result = run(source, machine=Machine(cpus=4, costs=prices(write_fault=1000.0)))
     assert result.threads["wait_objects_ns"].sum() == 0
 
 
 def test_every_block_passes_the_referee():
     for policy in (Pages, load_policy("glibc")):
         source = workload(3, 900, cross_thread_frees=0.3)
-        refereed_run = run(source, policy, make_driver=refereed, kernel_options={"cpus": 2})
-        plain = run(source, policy, kernel_options={"cpus": 2})
+        refereed_run = run(source, policy, referee=True, machine=Machine(cpus=2))
+        plain = run(source, policy, machine=Machine(cpus=2))
         assert str(refereed_run.totals) == str(plain.totals)
 
 
@@ -375,12 +373,12 @@ def test_one_thread_has_a_row_that_waits_for_nobody():
     assert result.totals["threads_wait_mmap_lock_ns"] == 0
 
 
-@pytest.mark.parametrize("vma_locks", [0, 1])
+@pytest.mark.parametrize("vma_locks", [False, True])
 def test_many_threads_on_few_cpus_come_to_an_end(vma_locks):
     """Spinning writers once kept the CPUs that sleepers before them in the queue needed."""
     source = workload(63, 2500, live=1, cross_thread_frees=0.5, accesses={"written": 0})
     options = {"cpus": 2, "vma_locks": vma_locks}
-    result = run(source, load_policy("mmap_only"), kernel_options=options)
+    result = run(source, load_policy("mmap_only"), machine=Machine(**options))
     assert result.totals["ops"] == 2500
 
 
@@ -390,21 +388,21 @@ def test_a_lock_that_is_never_given_back_is_an_error():
             self.kernel.lock(3)
 
     with pytest.raises(SimulationError, match="threads wait for ever"):
-        run(workload(2, 200), Forgetful, kernel_options={"cpus": 2})
+        run(workload(2, 200), Forgetful, machine=Machine(cpus=2))
 
 
 def test_impossible_machines_are_refused():
-    with pytest.raises(InputError, match=r"cpus: 0 .* 1 to 4096"):
-        run(workload(2, 10), kernel_options={"cpus": 0})
-    with pytest.raises(InputError, match="vma_locks: 2"):
-        run(workload(2, 10), kernel_options={"vma_locks": 2})
+    with pytest.raises(InputError, match=r"cpus: must be at least 1, not 0"):
+        run(workload(2, 10), machine=Machine(cpus=0))
+    with pytest.raises(InputError, match="vma_locks: must be true or false, not 2"):
+        run(workload(2, 10), machine=Machine(vma_locks=2))
 
 
 @pytest.mark.slow
 def test_compiled_equals_interpreted():
     source = workload(4, 4000, cross_thread_frees=0.1, think_ns=50)
     one, *others = (
-        run(source, Locked, mode=mode, kernel_options={"cpus": 3})
+        run(source, Locked, mode=mode, machine=Machine(cpus=3))
         for mode in ("interpreted", "compiled", "mixed")
     )
     for other in others:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from allocsim.engine import Result
 from allocsim.experiment import perform
 from allocsim.metrics import SAMPLE_COLUMNS, THREAD_COLUMNS, WALK_COLUMNS
+from allocsim.simulation import Result
 
 POLICY = """\
 from allocsim.component import Param

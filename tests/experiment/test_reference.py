@@ -10,11 +10,11 @@ from allocsim import resources
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.spec import (
     ExperimentFile,
-    KernelOptions,
     PolicyEntry,
     RecordedEntry,
     SyntheticEntry,
 )
+from allocsim.machine import MachineOptions
 from allocsim.workload.sizes import Choice, LogNormal, LogUniform, Pareto, Uniform
 from allocsim.workload.spec import Accesses, Calls, Phases
 
@@ -26,7 +26,7 @@ TABLES = {
     ("workloads", 0, "phases"): Phases,
     ("workloads", 0, "calls"): Calls,
     ("workloads", 0, "accesses"): Accesses,
-    ("kernel",): KernelOptions,
+    ("kernel",): MachineOptions,
 }
 SIZES = [Uniform, LogUniform, LogNormal, Pareto, Choice]
 

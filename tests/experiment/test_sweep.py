@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from allocsim.code_hash import policy_hash
 from allocsim.experiment.load import load_experiment
-from allocsim.experiment.sweep import code_hash, expand, policy_hash, settings
+from allocsim.experiment.sweep import expand, settings
 
 
 def keys(path):
@@ -86,19 +87,3 @@ def test_the_cost_table_changes_the_key(experiment_file):
     [run, *_] = expand(load_experiment(experiment_file))
     other = replace(run, identity=run.identity | {"costs": "another"})
     assert other.key != run.key
-
-
-def test_the_code_hash_follows_the_engine_and_not_the_figures(monkeypatch, tmp_path):
-    import allocsim
-
-    package = tmp_path / "allocsim"
-    (package / "experiment").mkdir(parents=True)
-    for name in ("__init__.py", "engine.py", "figures.py", "experiment/runner.py"):
-        (package / name).write_text("a = 1\n")
-    monkeypatch.setattr(allocsim, "__file__", str(package / "__init__.py"))
-    before = code_hash.__wrapped__()
-    (package / "figures.py").write_text("a = 2\n")
-    (package / "experiment" / "runner.py").write_text("a = 2\n")
-    assert code_hash.__wrapped__() == before
-    (package / "engine.py").write_text("a = 2\n")
-    assert code_hash.__wrapped__() != before

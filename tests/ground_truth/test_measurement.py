@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from allocsim.cbuild import build
-from allocsim.engine import simulate
 from allocsim.errors import InputError
 from allocsim.figures.measurement import draw_measurement
 from allocsim.glibc import Glibc
@@ -22,6 +21,7 @@ from allocsim.ground_truth.measurement import allocators as known
 from allocsim.ground_truth.measurement.counts import count
 from allocsim.ground_truth.measurement.table import Column, show_band, table_of
 from allocsim.ground_truth.measurement.timing import ENOUGH_NS, Case, time_cases
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace, write_trace
 
 MakeChurn = Callable[..., Trace]

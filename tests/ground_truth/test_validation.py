@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from allocsim.engine import simulate
 from allocsim.errors import InputError
 from allocsim.experiment.settings import Settings
 from allocsim.figures.validation import PANELS, draw_validation
@@ -29,6 +28,7 @@ from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking
 from allocsim.ground_truth.validation.table import table_of
 from allocsim.ground_truth.validation.validate import MEASURED_BETWEEN
 from allocsim.kernel import CostTable, Event
+from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace, write_trace
 
 ALLOCSIM = Path(sys.executable).with_name("allocsim")

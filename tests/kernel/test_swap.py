@@ -3,13 +3,12 @@
 import pytest
 
 from allocsim import load_policy
-from allocsim.check import refereed
 from allocsim.check.workloads import mixed
-from allocsim.engine import simulate
 from allocsim.errors import InputError
 from allocsim.kernel import Event
 from allocsim.kernel.swap import SwappingKernel
 from allocsim.policy import with_kernel
+from allocsim.simulation import simulate
 
 PAGE = 4096
 
@@ -115,7 +114,7 @@ def test_with_enough_memory_nothing_differs():
 @pytest.mark.parametrize("memory_pages", [8, 20])
 def test_contents_survive_swapping(memory_pages):
     policy = with_kernel(load_policy("first_fit"), SwappingKernel, memory_pages=memory_pages)
-    result = simulate(mixed(), policy, make_driver=refereed)
+    result = simulate(mixed(), policy, referee=True)
     assert result.totals["major_faults"] > 0
     assert result.totals["resident_peak_bytes"] == memory_pages * PAGE
 

@@ -8,7 +8,7 @@ from allocsim.workload import (
     find_workload,
     load_workload,
     open_workload,
-    workload_identity,
+    source_identity,
     workload_names,
 )
 
@@ -62,18 +62,23 @@ def test_identity_follows_the_ops_and_nothing_else(recorded):
     spec = Synthetic.model_validate({"sizes": {"distribution": "choice", "sizes": [64]}})
     other = spec.model_copy(update={"ops": 7})
     told = spec.model_copy(update={"description": "the same ops"})
-    assert workload_identity(spec, 1) == workload_identity(told, 1)
-    assert len({workload_identity(s, seed) for s in (spec, other) for seed in (1, 2)}) == 4
+    assert source_identity(open_workload(spec, 1)) == source_identity(open_workload(told, 1))
+    assert (
+        len({source_identity(open_workload(s, seed)) for s in (spec, other) for seed in (1, 2)})
+        == 4
+    )
     trace = Recorded(trace=str(recorded))
-    assert workload_identity(trace, 1) == workload_identity(trace, 2)
-    assert workload_identity(trace, 1) != workload_identity(trace.model_copy(update={"ops": 5}), 1)
+    assert source_identity(open_workload(trace, 1)) == source_identity(open_workload(trace, 2))
+    assert source_identity(open_workload(trace, 1)) != source_identity(
+        open_workload(trace.model_copy(update={"ops": 5}), 1)
+    )
 
 
 def test_a_renamed_trace_is_the_same_workload(recorded, tmp_path):
     copy = tmp_path / "copy.parquet"
     copy.write_bytes(recorded.read_bytes())
     first, second = Recorded(trace=str(recorded)), Recorded(trace=str(copy))
-    assert workload_identity(first, 1) == workload_identity(second, 1)
+    assert source_identity(open_workload(first, 1)) == source_identity(open_workload(second, 1))
     assert open_workload(second, 1).n_ops == 100
 
 

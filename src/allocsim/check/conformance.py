@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from allocsim.check import workloads
-from allocsim.check.referee import refereed
 from allocsim.component import Component, Pool
 from allocsim.driver import Driver, driver_for
-from allocsim.engine import Result, simulate
 from allocsim.errors import AllocsimError, SimulationError
 from allocsim.kernel import Kernel
+from allocsim.machine import Machine
 from allocsim.policy import Kind, Policy, Ranges
+from allocsim.referee import refereed
+from allocsim.simulation import Result, simulate
 from allocsim.trace import Trace
 
 RULES = (
@@ -73,8 +74,8 @@ class _Trial:
         batches: list[np.ndarray] = []
         with _ends(mode):
             result = simulate(
-                trace, self.policy, parameters=self.parameters, mode=mode, kernel_options=limits,
-                make_driver=make_driver, samples=2, walks=2,
+                trace, self.policy, parameters=self.parameters, mode=mode,
+                machine=Machine(**(limits or {})), make_driver=make_driver, samples=2, walks=2,
                 on_ops=lambda addresses, faults: batches.append(np.stack([addresses, faults])),
             )  # fmt: skip
         return result, np.concatenate(batches, axis=1)

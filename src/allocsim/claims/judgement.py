@@ -1,7 +1,6 @@
 """Simulates what a claim is about and compares it with what was predicted."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,6 @@ from allocsim.claims.expression import evaluate, quantities
 from allocsim.claims.leak_check import LeakCheckUnavailable, leak_check
 from allocsim.claims.measure import Numbers, measured, unit_costs
 from allocsim.claims.spec import Claim, Prediction
-from allocsim.driver import Driver, driver_for
 from allocsim.errors import InputError
 
 HOLDS, LIMITED, FAILS = "holds", "holds with a limit", "does not hold"
@@ -59,14 +57,14 @@ class Judgement:
         }
 
 
-def judge(name: str, claim: Claim, *, make_driver: Callable[..., Driver] = driver_for) -> Judgement:
-    """Simulates the claim's runs and checks its predictions; make_driver as for `simulate`.
+def judge(name: str, claim: Claim, *, referee: bool = False) -> Judgement:
+    """Simulates the claim's runs and checks its predictions; `referee` as for `simulate`.
 
     InputError when a prediction names a quantity that the runs do not have.
     """
     numbers: Numbers = {}
     for run_name, run in claim.runs.items():
-        found = measured(run, claim.workloads[run.workload], make_driver)
+        found = measured(run, claim.workloads[run.workload], referee)
         numbers |= {f"{run_name}.{quantity}": value for quantity, value in found.items()}
     absent = ""
     if claim.leak_check:

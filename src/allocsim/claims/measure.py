@@ -9,7 +9,7 @@ whole run: `total.NAME` for every total of `allocsim.metrics`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,12 +17,10 @@ import numpy as np
 
 from allocsim.claims.ops import trace_of
 from allocsim.claims.spec import RunSpec, Workload
-from allocsim.driver import Driver
-from allocsim.engine import Result, simulate
 from allocsim.experiment.single import SYSCALL_NAMES
 from allocsim.kernel import Event
 from allocsim.kernel.costs import CostTable
-from allocsim.policy import load_policy
+from allocsim.simulation import Result, simulate
 from allocsim.trace import ALLOCATIONS, Trace
 
 _GROWING = ("live_bytes", "mapped_bytes", "resident_bytes")
@@ -62,13 +60,13 @@ class Observed:
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def measured(run: RunSpec, workload: Workload, make_driver: Callable[..., Driver]) -> Numbers:
-    """Simulates a run, driven by what `make_driver` makes; its numbers by name.
+def measured(run: RunSpec, workload: Workload, referee: bool) -> Numbers:
+    """Simulates a run, with or without the referee; its numbers by name.
 
     Totals that need walks over the heap are not among them.
     """
     phases = Phases.of(workload)
-    result, observed = _simulated(run, phases.trace, make_driver)
+    result, observed = _simulated(run, phases.trace, referee)
     totals = {f"total.{k}": v for k, v in result.totals.items() if math.isfinite(v)}
     return phase_numbers(phases, observed) | totals
 
@@ -88,9 +86,7 @@ def unit_costs() -> Numbers:
     return {f"{event.name.lower()}_ns": unit_ns[event] for event in Event}
 
 
-def _simulated(
-    run: RunSpec, trace: Trace, make_driver: Callable[..., Driver]
-) -> tuple[Result, Observed]:
+def _simulated(run: RunSpec, trace: Trace, referee: bool) -> tuple[Result, Observed]:
     """One sample an op, so that memory is known wherever a phase ends."""
     addresses, faults, calls = [], [], [np.empty((0, 2), np.int64)]
 
@@ -100,11 +96,11 @@ def _simulated(
 
     result = simulate(
         trace,
-        load_policy(run.policy),
+        run.policy,
         parameters=run.parameters,
         samples=len(trace),
         walks=0,
-        make_driver=make_driver,
+        referee=referee,
         mode="interpreted",
         on_ops=on_ops,
         on_syscalls=lambda rows: calls.append(rows[:, :2]),

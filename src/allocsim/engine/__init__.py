@@ -7,18 +7,22 @@ two samples.
 """
 
 from allocsim.engine.batch import drive_columns, drive_signature
-from allocsim.engine.compiling import MODES, compile_all, is_warm
-from allocsim.engine.machine import KERNEL_OPTIONS, driver_on_machine
-from allocsim.engine.simulation import Result, simulate
+from allocsim.engine.compiling import MODES, compile_all, entry_points, is_warm, runs_compiled
+from allocsim.engine.khugepaged import Khugepaged
+from allocsim.engine.run import Run, Schedule
+from allocsim.engine.threads import execute, meets
 
 __all__ = [
-    "KERNEL_OPTIONS",
     "MODES",
-    "Result",
+    "Khugepaged",
+    "Run",
+    "Schedule",
     "compile_all",
     "drive_columns",
     "drive_signature",
-    "driver_on_machine",
+    "entry_points",
+    "execute",
     "is_warm",
-    "simulate",
+    "meets",
+    "runs_compiled",
 ]

@@ -1,13 +1,13 @@
 """Which compiled code a run needs, whether it is there, and whether it pays to make it."""
 
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from allocsim.driver import Driver
 from allocsim.engine.batch import drive_signature
 from allocsim.errors import InputError
-from allocsim.trace import TraceSource
 
 COMPILE_FROM_OPS = 3_000_000
 """Compiling takes as long as interpreting about so many operations."""
@@ -16,42 +16,52 @@ MODES = ("auto", "interpreted", "compiled", "mixed")
 """auto: compiled where code is cached or the run long; mixed: compiled from the first sample on."""
 
 
-def entry_points(meeting: bool) -> dict[str, tuple[Any, ...]]:
-    """The driver's methods that a run calls compiled, the one for operations first, with arguments
-    of their types. meeting: for threads that meet in simulated time."""
-    operations = {"run_ahead": (0,) * 4} if meeting else {"drive": drive_signature()}
-    return {**operations, "walk": ()}
+def entry_points(threaded: bool, huge_pages: bool) -> dict[str, tuple[Any, ...]]:
+    """The driver's methods that a run calls compiled, the one for ops first, with arguments of
+    their types.
+
+    threaded: threads meet in simulated time. huge_pages: khugepaged runs beside the program.
+    """
+    if threaded:
+        ops: dict[str, tuple[Any, ...]] = {"run_ahead": (0,) * 4}
+    elif huge_pages:
+        ops = {"drive_until": (*drive_signature(), 0)}
+    else:
+        ops = {"drive": drive_signature()}
+    background: dict[str, tuple[Any, ...]] = {"collapse": (0,)} if huge_pages else {}
+    return {**ops, "walk": (), **background}
 
 
-def is_warm(driver: Driver, meeting: bool = False) -> bool:
-    """Whether the driver's compiled code is cached: of all entry points, or a long compilation
-    would wait at the first walk."""
+def is_warm(driver: Driver, points: Iterable[str]) -> bool:
+    """Whether the compiled code of all entry points is cached: else a long compilation would wait
+    at the first walk."""
     from allocsim.component.entry import is_cached
 
-    return all(is_cached(type(driver), method) for method in entry_points(meeting))
+    return all(is_cached(type(driver), method) for method in points)
 
 
-def compile_all(driver: Driver, meeting: bool) -> None:
+def compile_all(driver: Driver, points: dict[str, tuple[Any, ...]]) -> None:
     """Compile all entry points, for this run and later ones; NotCompilable where numba refuses."""
     from allocsim.component.entry import entry
 
-    for method, arguments in entry_points(meeting).items():
+    for method, arguments in points.items():
         entry(type(driver), method, arguments)
 
 
-def runs_compiled(driver: Driver, source: TraceSource, mode: str, meeting: bool) -> bool:
-    """Whether to run compiled: as asked, or where it pays. Compiles what operations need."""
+def runs_compiled(
+    driver: Driver, n_ops: int | None, mode: str, points: dict[str, tuple[Any, ...]]
+) -> bool:
+    """Whether to run compiled: as asked, or where it pays. Compiles what ops need."""
     if mode not in MODES:
         raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     if mode == "interpreted" or driver.interpreted_only:
         return False
     from allocsim.component.entry import NotCompilable, entry
 
-    if mode == "auto" and not is_warm(driver, meeting):
-        n_ops = source.n_ops
-        if n_ops is not None and n_ops < COMPILE_FROM_OPS:
-            return False
-    method, arguments = next(iter(entry_points(meeting).items()))
+    pays = n_ops is None or n_ops >= COMPILE_FROM_OPS
+    if mode == "auto" and not pays and not is_warm(driver, points):
+        return False
+    method, arguments = next(iter(points.items()))
     try:
         entry(type(driver), method, arguments)
     except NotCompilable as error:

@@ -6,8 +6,6 @@ from typing import Any
 
 import simpy
 
-from allocsim.kernel.huge_pages import NEVER
-
 
 @dataclass(frozen=True)
 class Khugepaged:
@@ -19,13 +17,6 @@ class Khugepaged:
 
     scan_sleep_ms: int = 10_000
     pages_to_scan: int = 4096
-
-    @classmethod
-    def of(cls, kernel: Any, options: dict[str, int]) -> "Khugepaged | None":
-        """As the options of the machine have it; None where there are no huge pages."""
-        if getattr(kernel, "huge_pages", NEVER) == NEVER:
-            return None
-        return cls(**{name: options[name] for name in cls.__annotations__ if name in options})
 
     def live(
         self, environment: simpy.Environment, ticks_per_ms: int, scan: Callable[[int], Any]

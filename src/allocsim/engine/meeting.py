@@ -14,7 +14,7 @@ from allocsim.engine.clock import NEVER_PS, Timeline, Turn
 from allocsim.engine.locks import AWAKE_PS, Cpus, PolicyLock
 from allocsim.engine.mmap_lock import MmapLock
 from allocsim.engine.queues import Queues
-from allocsim.engine.run import Run, explained
+from allocsim.engine.run import Run
 from allocsim.engine.simulated_thread import Thread
 from allocsim.errors import SimulationError
 from allocsim.kernel import Event
@@ -80,7 +80,7 @@ class Meeting:
         except Exception as error:
             self.bound.close()
             row = self.driver.heads[thread] + self.driver.n_ops - self.ops_done
-            raise explained(error, self.driver, Op(self.driver.queued_ops[row])) from error
+            raise self.run.explained(error, Op(self.driver.queued_ops[row])) from error
         n = self.report[N_OPS]
         self.ops_done += n
         if n == due or self.reports:

@@ -43,6 +43,7 @@ class Run:
 
     driver: Driver
     source: TraceSource
+    policy_name: str
     compiled: bool
     compiled_later: bool  # from the first sample on
     schedule: Schedule
@@ -67,9 +68,13 @@ class Run:
             reached: int = self.driver.run(method, *arguments, compiled=self.compiled, settle=False)
         except Exception as error:
             row = min(start + self.driver.n_ops - first_op, stop - 1)
-            raise explained(error, self.driver, Op(int(batch.trace.op[row]))) from error
+            raise self.explained(error, Op(int(batch.trace.op[row]))) from error
         self.report(addresses[start:reached], faults[start:reached])
         return reached
+
+    def explained(self, error: Exception, op: Op) -> Exception:
+        """The error with the op, policy and method in which it happened."""
+        return _explained(error, f"op {self.driver.n_ops} ({op.name.lower()})", self.policy_name)
 
     def collapse(self, n_pages: int) -> int:
         """Let khugepaged look at n_pages pages; how many huge pages it made."""
@@ -118,12 +123,11 @@ class Run:
         )
 
 
-def explained(error: Exception, driver: Driver, op: Op) -> Exception:
-    """The error with the operation, policy and method in which it happened."""
-    name = type(driver)._fields["policy"].cls.__name__
-    place = f"op {driver.n_ops} ({op.name.lower()}), policy {name}"
+def _explained(error: Exception, op: str, policy: str) -> Exception:
+    """The error with the op, policy and method in which it happened."""
+    place = f"{op}, policy {policy}"
     if getattr(error, "is_complete", False):  # the referee's say where they come from
-        return type(error)(f"op {driver.n_ops} ({op.name.lower()}): {error}")
+        return type(error)(f"{op}: {error}")
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f.name not in _PLUMBING]
     where = f", in {own[-1].name} ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""

@@ -8,14 +8,13 @@ from functools import cache
 from pathlib import Path
 from threading import Event
 
-from allocsim.driver import Driver, driver_for
-from allocsim.engine import Result, is_warm, simulate
+from allocsim.engine import entry_points, is_warm
 from allocsim.errors import AllocsimError
-from allocsim.experiment.spec import KernelOptions
 from allocsim.experiment.store import RunStore, StoredRun, StoreError
 from allocsim.experiment.sweep import Run
-from allocsim.kernel import CostTable, Layout
+from allocsim.machine import Machine
 from allocsim.policy import Policy, load_policy
+from allocsim.simulation import Result, simulate
 from allocsim.workload import open_workload, workload_model
 
 
@@ -53,35 +52,23 @@ def perform(run: Run, root: Path, stop: Event | None = None) -> StoredRun | Fail
 def simulated(run: Run, stop: Event | None = None) -> Result:
     """The result of a run."""
     spec = workload_model(run.workload_spec).model_validate(run.workload_spec)
-    kernel = KernelOptions.model_validate(run.kernel)
     return simulate(
         open_workload(spec, run.seed),
         _policy(run.policy),
         parameters=run.parameters,
-        costs=CostTable.load(Path(run.costs) if run.costs else None),
-        layout=Layout.standard(kernel.bits, kernel.legacy_layout, kernel.stack_limit_bytes),
-        kernel_options=kernel.limits(),
+        machine=Machine(**run.kernel, costs=Path(run.costs) if run.costs else None),
         samples=run.samples,
         walks=run.walks,
-        make_driver=driver_maker(run.referee),
+        referee=run.referee,
         writing=run.writing,
         progress=_stops_at(stop) if stop else None,
     )
 
 
-def driver_maker(referee: bool) -> Callable[..., Driver]:
-    """What drives a policy, with or without the referee that checks every block."""
-    if not referee:
-        return driver_for
-    from allocsim.check import refereed
-
-    return refereed
-
-
 @cache
 def runs_compiled(policy: str) -> bool:
     """Whether a policy has compiled code on disk, so that the engine will use it."""
-    return is_warm(driver_for(_policy(policy)))
+    return is_warm(Machine().driver(_policy(policy)), entry_points(False, False))
 
 
 @cache

@@ -13,17 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from allocsim.engine import Result, simulate
 from allocsim.errors import InputError
-from allocsim.experiment.perform import driver_maker
 from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_number
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
-from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.huge_pages import SETTINGS
+from allocsim.machine import Machine
 from allocsim.outputs import AtomicFile
 from allocsim.policy import Policy, load_policy
+from allocsim.simulation import Result, simulate
 from allocsim.workload import load_workload
 
 SYSCALL_NAMES = {
@@ -112,12 +111,10 @@ def run_request(
             load_workload(request.workload, request.seed),
             policy,
             parameters=parameters,
-            costs=CostTable.load(request.costs),
-            layout=_layout(request),
-            kernel_options=_kernel_options(request),
+            machine=_machine(request),
             mode=request.mode,
             writing=request.writing,
-            make_driver=driver_maker(request.referee),
+            referee=request.referee,
             progress=progress,
             on_ops=_ops_into(ops) if request.ops else None,
             on_syscalls=_syscalls_into(syscalls) if request.syscalls else None,
@@ -242,16 +239,16 @@ def _layout(request: Request) -> Layout | None:
     return Layout.from_maps_file(request.start_maps, start_brk)
 
 
-def _kernel_options(request: Request) -> dict[str, int]:
+def _machine(request: Request) -> Machine:
     if request.huge_pages not in SETTINGS:
         raise InputError(f"--huge-pages {request.huge_pages}: one of {', '.join(SETTINGS)}")
-    options = {}
-    if request.huge_pages != SETTINGS[0]:
-        options["huge_pages"] = SETTINGS.index(request.huge_pages)
-    if request.memory is not None:
-        n_bytes = int(parse_number(f"--memory {request.memory}", request.memory))
-        options["memory_pages"] = n_bytes // PAGE_BYTES
-    return options
+    memory = request.memory
+    return Machine(
+        costs=request.costs,
+        layout=_layout(request),
+        huge_pages=request.huge_pages,
+        memory_bytes=None if memory is None else int(parse_number(f"--memory {memory}", memory)),
+    )
 
 
 def _ops_into(table: _Table) -> Callable[[np.ndarray, np.ndarray], None]:

@@ -3,15 +3,14 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from allocsim.experiment.axis import Axis
-from allocsim.kernel.backing import PAGE_BYTES
-from allocsim.kernel.huge_pages import SETTINGS
+from allocsim.machine import MachineOptions
 from allocsim.policy import Policy
-from allocsim.strict_toml import SizeBytes, StrictModel
+from allocsim.strict_toml import StrictModel
 from allocsim.workload import Recorded, Synthetic
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -44,50 +43,6 @@ class RecordedEntry(Recorded):
     name: str | None = Field(default=None, min_length=1)
 
 
-class KernelOptions(StrictModel):
-    """The machine under the policy.
-
-    bits: address space of 64 or 32 bits; legacy_layout: mappings grow upward, as before Linux
-    2.6.7; stack_limit_bytes: moves the mapping area down. Limits, none by default: limit_as_bytes
-    (RLIMIT_AS), limit_data_bytes (RLIMIT_DATA), limit_map_count (vm.max_map_count),
-    overcommit_bytes (a larger single request is refused), memory_bytes (physical memory: beyond it
-    the least recently used pages go out to swap).
-
-    For the threads of synthetic workloads: cpus that they share (by default as many as the policy
-    has been told of, or one for each); vma_locks: faults lock their area only, as since Linux 6.4,
-    instead of the whole address space.
-
-    huge_pages: whether memory comes in huge pages of 2 MiB, as in Linux's setting `enabled`.
-    max_ptes_none, scan_sleep_ms, pages_to_scan: of khugepaged, which makes huge pages of small ones
-    in the background (absent pages that it fills in, time between scans, pages that one looks at).
-    """
-
-    bits: Literal[32, 64] = 64
-    legacy_layout: bool = False
-    stack_limit_bytes: SizeBytes = 8 * 2**20
-    limit_as_bytes: SizeBytes | None = None
-    limit_data_bytes: SizeBytes | None = None
-    limit_map_count: int = Field(default=65_530, ge=1)
-    overcommit_bytes: SizeBytes | None = None
-    memory_bytes: Annotated[SizeBytes, Field(ge=2 * PAGE_BYTES)] | None = None
-    cpus: int | None = Field(default=None, ge=1, le=4096)
-    vma_locks: bool = True
-    huge_pages: Literal["never", "madvise", "always"] = "never"
-    max_ptes_none: int = Field(default=511, ge=0, le=511)
-    scan_sleep_ms: int = Field(default=10_000, ge=1, le=10**9)
-    pages_to_scan: int = Field(default=4096, ge=1, le=10**9)
-
-    def limits(self) -> dict[str, int]:
-        """What is set, by the kernel's names."""
-        told = self.model_dump(
-            exclude={"bits", "legacy_layout", "stack_limit_bytes", "memory_bytes"}
-        )
-        told["huge_pages"] = SETTINGS.index(self.huge_pages)
-        if self.memory_bytes is not None:
-            told["memory_pages"] = self.memory_bytes // PAGE_BYTES
-        return {name: int(value) for name, value in told.items() if value is not None}
-
-
 class ExperimentFile(StrictModel):
     """The keys of an experiment file.
 
@@ -111,7 +66,7 @@ class ExperimentFile(StrictModel):
     referee: bool = False
     writing: bool = True
     costs: str | None = None
-    kernel: KernelOptions = KernelOptions()
+    kernel: MachineOptions = MachineOptions()
 
     @model_validator(mode="before")
     @classmethod

@@ -1,26 +1,16 @@
 """Expands an experiment into runs: plain data, each with a key of all that its result hangs on."""
 
 import hashlib
-import inspect
 import itertools
 import json
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-import allocsim
+from allocsim.code_hash import policy_hash
 from allocsim.experiment.spec import ChosenPolicy, Experiment, NamedWorkload
 from allocsim.kernel.costs import CostTable
-from allocsim.policy import Policy
-from allocsim.workload import Synthetic, workload_identity
-
-_BYSTANDERS = (
-    "experiment", "ground_truth", "figures", "figures.py", "report", "report.py", "heap_map",
-    "heap_map.py", "claims", "claims.py", "cli", "cbuild.py", "cache.py",
-    "outputs.py", "_data",
-)  # fmt: skip
-"""Parts of allocsim that no result depends on; whatever else there is counts as code."""
+from allocsim.workload import Synthetic, open_workload, source_identity
 
 
 @dataclass(frozen=True)
@@ -62,7 +52,7 @@ class Run:
 def expand(experiment: Experiment) -> list[Run]:
     """All runs of an experiment, workload by workload and policy by policy."""
     costs = CostTable.load(experiment.costs)
-    shared = {"costs": costs.content_hash(), "code": code_hash()}
+    shared = {"costs": costs.content_hash()}
     return [
         _run(experiment, workload, policy, parameters, seed, shared)
         for workload in experiment.workloads
@@ -101,7 +91,7 @@ def _run(
         referee=file.referee,
         writing=file.writing,
         identity={
-            "workload": workload_identity(workload.spec, seed),
+            "workload": source_identity(open_workload(workload.spec, seed)),
             "policy": policy_hash(policy.policy),  # type: ignore[arg-type]
             **shared,
         },
@@ -111,50 +101,3 @@ def _run(
 def settings(grid: dict[str, list[int | float]]) -> list[dict[str, int | float]]:
     """Every combination of a grid's values; one empty setting for an empty grid."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-
-
-@cache
-def policy_hash(policy: type[Policy]) -> str:
-    """A hash of a policy's source: of every file, its own and imported, that is not allocsim's."""
-    modules = {inspect.getmodule(cls) for cls in policy.__mro__}
-    seen: dict[str, Any] = {}
-    while modules:
-        module = modules.pop()
-        path = getattr(module, "__file__", None)
-        if module is None or path is None or path in seen or not _is_users(Path(path)):
-            continue
-        seen[path] = module
-        values = vars(module).values()
-        modules |= {inspect.getmodule(v) for v in values if _has_source(v)}
-    digest = hashlib.sha256(policy.__qualname__.encode())
-    for path in sorted(seen):
-        digest.update(Path(path).read_bytes())
-    return digest.hexdigest()
-
-
-def _has_source(value: Any) -> bool:
-    return inspect.ismodule(value) or inspect.isclass(value) or inspect.isfunction(value)
-
-
-def _is_users(path: Path) -> bool:
-    """Whether a source is neither installed (packages carry versions) nor part of allocsim."""
-    installed = "site-packages" in path.parts or "dist-packages" in path.parts
-    library = Path(inspect.__file__).parent
-    package = Path(allocsim.__file__).parent
-    shipped = package / "_data"
-    if path.is_relative_to(shipped):
-        return True
-    return not (installed or path.is_relative_to(library) or path.is_relative_to(package))
-
-
-@cache
-def code_hash() -> str:
-    """A hash of the parts of allocsim that a result depends on."""
-    package = Path(allocsim.__file__).parent
-    digest = hashlib.sha256()
-    for source in sorted(package.rglob("*.py")):
-        name = source.relative_to(package)
-        if name.parts[0] not in _BYSTANDERS:
-            digest.update(str(name).encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()

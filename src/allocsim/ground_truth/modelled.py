@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allocsim.driver import Driver, driver_for
+from allocsim.driver import Driver
 from allocsim.errors import SimulationError
 from allocsim.glibc import Glibc
 from allocsim.ground_truth.libc_packages import libc_for
@@ -15,9 +15,11 @@ from allocsim.ground_truth.marked_calls import drive
 from allocsim.ground_truth.opstream import Marks
 from allocsim.ground_truth.replay import replay
 from allocsim.ground_truth.results import PAGE_BYTES, SYSCALL_NAMES
-from allocsim.kernel import Layout
+from allocsim.kernel import CostTable, Layout
 from allocsim.kernel.kernel import LOG_COLUMNS
+from allocsim.machine import Machine
 from allocsim.policy import Policy
+from allocsim.simulation import start_threads
 from allocsim.trace import Op, Trace
 
 
@@ -62,14 +64,11 @@ def modelled(
     """
     if start is None:
         start = start_of_replays(libc_for(version_of(policy, parameters)))
-    driver = driver_for(policy, **parameters)
+    machine = Machine(layout=Layout.from_maps(*start), costs=CostTable.free_of_charge())
+    driver = machine.driver(policy, parameters)
     kernel = driver.policy.kernel
-    kernel.lay_out(Layout.from_maps(*start))
-    for event in range(len(kernel.costs.unit_ps)):
-        kernel.costs.unit_ps[event] = 0
     kernel.op, kernel.logging = -1, 1
-    if trace.n_threads > 1:
-        driver.policy.start_threads(trace.n_threads)
+    start_threads(driver, trace.n_threads, created=False)
     address, faults = np.zeros((2, len(trace)), np.int64)
     try:
         drive(driver, trace, marks or {}, address, faults, compiled)

@@ -1,11 +1,11 @@
 """`allocsim verify`: is the glibc model equal to the real glibc on this workload?"""
 
-from allocsim.driver import driver_for
-from allocsim.engine import is_warm
+from allocsim.engine import entry_points, is_warm
 from allocsim.experiment.settings import Settings
 from allocsim.glibc import Glibc
 from allocsim.ground_truth.verdict import Verdict
 from allocsim.ground_truth.verify import verify
+from allocsim.machine import Machine
 from allocsim.workload import load_workload
 
 COMPILE_FROM_OPS = 3_000_000
@@ -24,7 +24,12 @@ def run(workload: str, settings: Settings, seed: int) -> Verdict:
     return verify(
         source,
         pairs,
-        compiled=long or is_warm(driver_for(Glibc)),
+        compiled=long or _is_warm(),
         heaps=True,
         environment=settings.environment(),
     )
+
+
+def _is_warm() -> bool:
+    """Whether the model's code is cached."""
+    return is_warm(Machine().driver(Glibc), entry_points(threaded=False, huge_pages=False))

@@ -7,7 +7,7 @@ from allocsim.workload.catalogue import (
     open_workload,
     read_workload,
     resolve_trace,
-    workload_identity,
+    source_identity,
     workload_names,
 )
 from allocsim.workload.spec import Recorded, Synthetic, workload_model
@@ -23,7 +23,7 @@ __all__ = [
     "open_workload",
     "read_workload",
     "resolve_trace",
-    "workload_identity",
+    "source_identity",
     "workload_model",
     "workload_names",
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from allocsim import resources
 from allocsim.errors import InputError
 from allocsim.strict_toml import KeyLines, Problem, TomlFile, check_model, read_toml, unknown
-from allocsim.trace import TraceFile, TraceSource, open_trace
+from allocsim.trace import Trace, TraceFile, TraceSource, open_trace
 from allocsim.workload.recorded import TraceHead
 from allocsim.workload.spec import Recorded, Synthetic, workload_model
 from allocsim.workload.synthetic import SyntheticSource
@@ -90,20 +91,28 @@ def open_workload(spec: Synthetic | Recorded, seed: int) -> TraceSource:
     return file if spec.ops is None else TraceHead(file, spec.ops)
 
 
-def workload_identity(spec: Synthetic | Recorded, seed: int) -> str:
-    """A hash that two workloads share only if their ops are the same.
+def source_identity(source: TraceSource) -> str:
+    """A hash that two sources of ops share only if their ops are the same.
 
     Recorded: of the trace's content. Synthetic: of the specification, the seed, the generator's
-    source, and NumPy's version, whose random streams may change.
+    source, and NumPy's version, whose random streams may change. InputError for other sources.
     """
-    if isinstance(spec, Recorded):
-        parts: list[Any] = [TraceFile(spec.trace).content_hash(), spec.ops]
-    else:
-        told = spec.model_dump(mode="json", exclude={"description"})
-        parts = [told, seed, _generator_hash(), np.__version__]
+    match source:
+        case SyntheticSource():
+            given = source.spec.model_dump(mode="json", exclude={"description"})
+            parts: list[Any] = [given, source.seed, _generator_hash(), np.__version__]
+        case TraceHead():
+            parts = [source.file.content_hash(), source.n_ops]
+        case TraceFile() | Trace():
+            parts = [source.content_hash(), source.n_ops]
+        case _:
+            raise InputError(
+                f"ops of a {type(source).__name__} have no identity; write them to a trace first"
+            )
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+@cache
 def _generator_hash() -> str:
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from allocsim.driver import driver_for
 from allocsim.glibc import Glibc
 from allocsim.kernel.costs import Event
+from allocsim.machine import Machine
 from allocsim.trace import Op, Trace
 
 Call = tuple[Op, int, int]
@@ -65,7 +65,7 @@ class HeapScript:
 
     def model_counts(self) -> dict[Event, float]:
         """What the model of glibc counts in the timed part, for each step."""
-        driver = driver_for(Glibc, **self.tunables)
+        driver = Machine().driver(Glibc, self.tunables)
         columns = [c for name, c in self.trace().columns().items() if name != "time_ns"][:-1]
         nothing = np.zeros(0, np.int64)
         first, last = len(self.prepare), len(self.prepare) + len(self.timed)

@@ -5,9 +5,9 @@ from functools import cache
 
 import numpy as np
 
-from allocsim.engine import simulate
 from allocsim.glibc import Glibc
 from allocsim.kernel import Event
+from allocsim.simulation import simulate
 from allocsim.trace import BATCH_OPS, Op, Provenance, Trace
 
 BLOCKS = 64

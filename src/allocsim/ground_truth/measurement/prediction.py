@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from allocsim.engine import Result, simulate
 from allocsim.ground_truth.calibration.machine import huge_pages_setting
 from allocsim.ground_truth.measurement.counts import SAMPLES
 from allocsim.ground_truth.measurement.timing import Band
 from allocsim.ground_truth.replay import Writes
 from allocsim.kernel import CostTable
-from allocsim.kernel.huge_pages import ALWAYS, MADVISE
+from allocsim.machine import Machine
 from allocsim.metrics import cpu_interval_ns, memory_over_time
 from allocsim.policy import Policy
+from allocsim.simulation import Result, simulate
 from allocsim.trace import BATCH_OPS, Trace, TraceSource, validated
 
 
@@ -80,8 +80,7 @@ def predict(
             ops,
             policy,
             parameters=dict(parameters),
-            costs=costs,
-            kernel_options=huge_pages_here(parameters),
+            machine=Machine(costs=costs, huge_pages=huge_pages_here(parameters)),
             writing=writing,
             samples=min(SAMPLES, source.n_ops or SAMPLES),
             walks=0,
@@ -105,15 +104,15 @@ def predict(
     )
 
 
-def huge_pages_here(parameters: Mapping[str, int | float]) -> dict[str, int]:
-    """The kernel's option for huge pages as this machine has them.
+def huge_pages_here(parameters: Mapping[str, int | float]) -> str:
+    """The machine's option `huge_pages` as this machine has it.
 
-    Where they are for those who ask, only a policy that asks (`hugetlb`) needs a kernel with them.
+    Where memory that asks for them gets them, only a policy that asks (`hugetlb`) needs a kernel
+    with huge pages.
     """
     setting = huge_pages_setting()
-    if setting == "always":
-        return {"huge_pages": ALWAYS}
-    return {"huge_pages": MADVISE} if setting == "madvise" and parameters.get("hugetlb") else {}
+    asks = setting == "always" or (setting == "madvise" and parameters.get("hugetlb"))
+    return setting if asks else "never"
 
 
 def _totals(run: Result) -> dict[str, float | int]:

@@ -1,0 +1,127 @@
+"""One run as plain data: what is simulated, on which machine, and what its result depends on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from allocsim.code_hash import policy_hash
+from allocsim.driver import Driver, driver_for
+from allocsim.engine import entry_points
+from allocsim.errors import InputError
+from allocsim.machine import Machine
+from allocsim.policy import Policy, load_policy
+from allocsim.strict_toml import parse_size
+from allocsim.trace import TraceSource
+from allocsim.workload import (
+    Recorded,
+    Synthetic,
+    load_workload,
+    open_workload,
+    source_identity,
+)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run.
+
+    workload: a shipped name, the path of a trace or of a workload file, a specification
+    (`Synthetic`, `Recorded`), or ops (`Trace`, `TraceFile`, …). policy: a name, "PATH.py",
+    "PATH.py:Class", or a class. parameters: of the policy, by name. samples, walks: at how many
+    points, equally spaced in ops, memory is sampled and the heap walked. writing: whether the
+    program writes to its memory. seed: of a synthetic workload. referee: check every block. mode:
+    "auto" (compiled where that pays), "interpreted", "compiled" or "mixed"; results are equal.
+    make_driver: makes the driver of a policy in place of `allocsim.driver.driver_for`.
+    """
+
+    workload: Any
+    policy: str | type[Policy] = "glibc"
+    parameters: Mapping[str, int | float] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
+    samples: int = 256
+    walks: int = 16
+    writing: bool = True
+    seed: int = 0
+    referee: bool = False
+    mode: str = "auto"
+    make_driver: Callable[..., Driver] | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.walks < 0:
+            raise InputError("at least one sample, and no negative number of walks")
+        values = {name: number_of(name, value) for name, value in self.parameters.items()}
+        object.__setattr__(self, "parameters", values)
+
+    @cached_property
+    def policy_class(self) -> type[Policy]:
+        """The policy; a file is imported, and so runs as code."""
+        return load_policy(self.policy) if isinstance(self.policy, str) else self.policy
+
+    @property
+    def policy_name(self) -> str:
+        """The policy's name in tables: as it was given, without folder and suffix."""
+        if not isinstance(self.policy, str):
+            return self.policy.__name__
+        path, _, class_name = self.policy.partition(":")
+        return class_name or Path(path).name.removesuffix(".py")
+
+    def source(self) -> TraceSource:
+        """The ops."""
+        if isinstance(self.workload, str | Path):
+            return load_workload(str(self.workload), self.seed)
+        if isinstance(self.workload, Synthetic | Recorded):
+            return open_workload(self.workload, self.seed)
+        return self.workload
+
+    def driver(self, threaded: bool) -> Driver:
+        """A driver at the first op. threaded: threads meet in simulated time."""
+        return self.machine.driver(
+            self.policy_class,
+            self.parameters,
+            threaded=threaded,
+            make_driver=self.make_driver or self._standard_driver,
+        )
+
+    def entry_points(self, threaded: bool) -> list[tuple[type[Driver], str, tuple[Any, ...]]]:
+        """What is compiled for the run: driver class, method, arguments of the method's types."""
+        cls = type(self.driver(threaded))
+        points = entry_points(threaded, self.machine.has_huge_pages)
+        return [(cls, method, arguments) for method, arguments in points.items()]
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256, in hexadecimal, of all that can change the result: see `identity`."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on, as JSON: values, and hashes of what files hold."""
+        return {
+            "workload": source_identity(self.source()),
+            "policy": policy_hash(self.policy_class),  # type: ignore[arg-type]
+            "parameters": dict(self.parameters),
+            "machine": self.machine.identity(),
+            "samples": self.samples,
+            "walks": self.walks,
+            "writing": self.writing,
+            "referee": self.referee,
+        }
+
+    @property
+    def _standard_driver(self) -> Any:
+        if not self.referee:
+            return driver_for
+        from allocsim.referee import refereed
+
+        return refereed
+
+
+def number_of(name: str, value: Any) -> int | float:
+    """The value of a parameter: a number, or a text such as "64 KiB"; InputError names it."""
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        raise InputError(f"parameter {name}: {error}") from None
