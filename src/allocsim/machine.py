@@ -181,7 +181,8 @@ class Machine(MachineOptions):
 
     def cpus_for(self, driver: Driver, n_threads: int) -> int:
         """How many CPUs the threads share."""
-        return int(self.cpus or getattr(driver.policy, "cpus", n_threads))
+        cpus: int = self.cpus or getattr(driver.policy, "cpus", n_threads)
+        return cpus
 
     def _layout(self) -> Layout | None:
         """The address space at the start; None for the one that every kernel starts with."""
@@ -196,8 +197,10 @@ class Machine(MachineOptions):
         names += ["poison"] if self.poison else []
         names += ["vma_locks"] if threaded else []
         names += ["max_ptes_none"] if self.has_huge_pages else []
-        given = {name: getattr(self, name) for name in names}
-        values = {name: int(value) for name, value in given.items() if value is not None}
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values: dict[str, int] = {
+            name: int(value) for name, value in given.items() if value is not None
+        }
         if self.has_huge_pages:
             values["huge_pages"] = SETTINGS.index(self.huge_pages)
         if self.memory_bytes is not None:

@@ -58,18 +58,19 @@ def test_a_missing_file_is_refused_with_its_place(tmp_path):
         load_workload("head.toml", base=tmp_path)
 
 
+def identity(spec, seed):
+    return source_identity(open_workload(spec, seed))
+
+
 def test_identity_follows_the_ops_and_nothing_else(recorded):
     spec = Synthetic.model_validate({"sizes": {"distribution": "choice", "sizes": [64]}})
     other = spec.model_copy(update={"ops": 7})
     told = spec.model_copy(update={"description": "the same ops"})
-    assert source_identity(open_workload(spec, 1)) == source_identity(open_workload(told, 1))
-    assert (
-        len({source_identity(open_workload(s, seed)) for s in (spec, other) for seed in (1, 2)})
-        == 4
-    )
+    assert identity(spec, 1) == identity(told, 1)
+    assert len({identity(s, seed) for s in (spec, other) for seed in (1, 2)}) == 4
     trace = Recorded(trace=str(recorded))
-    assert source_identity(open_workload(trace, 1)) == source_identity(open_workload(trace, 2))
-    assert source_identity(open_workload(trace, 1)) != source_identity(
+    assert identity(trace, 1) == identity(trace, 2)
+    assert identity(trace, 1) != source_identity(
         open_workload(trace.model_copy(update={"ops": 5}), 1)
     )
 
@@ -78,7 +79,7 @@ def test_a_renamed_trace_is_the_same_workload(recorded, tmp_path):
     copy = tmp_path / "copy.parquet"
     copy.write_bytes(recorded.read_bytes())
     first, second = Recorded(trace=str(recorded)), Recorded(trace=str(copy))
-    assert source_identity(open_workload(first, 1)) == source_identity(open_workload(second, 1))
+    assert identity(first, 1) == identity(second, 1)
     assert open_workload(second, 1).n_ops == 100
 
 

@@ -203,7 +203,9 @@ def _compiled_is_equal(trial: _Trial, name: str) -> CheckResult:
 
 def _poison_changes_nothing(trial: _Trial, name: str) -> CheckResult:
     """What the program writes destroys the words that lay there; no decision may depend on them."""
-    plain, poisoned = (trial.run(workloads.mixed(), limits={"poison": p})[1][0] for p in (0, 1))
+    plain, poisoned = (
+        trial.run(workloads.mixed(), limits={"poison": p})[1][0] for p in (False, True)
+    )
     differs = np.flatnonzero(plain != poisoned)
     if differs.size:
         return _failed(name, f"op {differs[0]} depends on what the program wrote into its blocks")
