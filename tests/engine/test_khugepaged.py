@@ -79,7 +79,7 @@ def test_impossible_settings_are_refused():
     trace = Trace.of(op=[Op.MALLOC], object=[0], size=[1])
     with pytest.raises(InputError, match="huge_pages excludes memory_bytes"):
         run(trace, huge_pages="always", memory_bytes=409_600)
-    with pytest.raises(InputError, match="huge_pages: .*3"):
+    with pytest.raises(InputError, match=r"huge_pages: .*3"):
         run(trace, huge_pages=3)
     with pytest.raises(InputError, match="scan_sleep_ms: must be at least 1"):
         run(trace, huge_pages="madvise", scan_sleep_ms=0)
