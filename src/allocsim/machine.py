@@ -181,8 +181,8 @@ class Machine(MachineOptions):
 
     def cpus_for(self, driver: Driver, n_threads: int) -> int:
         """How many CPUs the threads share."""
-        cpus: int = self.cpus or getattr(driver.policy, "cpus", n_threads)
-        return cpus
+        assumed: int = getattr(driver.policy, "cpus", n_threads)
+        return self.cpus or assumed
 
     def _layout(self) -> Layout | None:
         """The address space at the start; None for the one that every kernel starts with."""
