@@ -77,7 +77,7 @@ def test_khugepaged_works_beside_threads():
 
 def test_impossible_settings_are_refused():
     trace = Trace.of(op=[Op.MALLOC], object=[0], size=[1])
-    with pytest.raises(InputError, match="huge_pages excludes memory_bytes"):
+    with pytest.raises(InputError, match="huge_pages and memory_bytes exclude each other"):
         run(trace, huge_pages="always", memory_bytes=409_600)
     with pytest.raises(InputError, match=r"huge_pages: .*3"):
         run(trace, huge_pages=3)
