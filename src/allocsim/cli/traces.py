@@ -64,16 +64,18 @@ def trace_import(
     program: Annotated[str, typer.Option(help="The program that the ops come from.")] = "",
     notes: Annotated[str, typer.Option(help="What others should know about the trace.")] = "",
 ) -> None:
-    """Make a trace file from CSV.
+    """Make a trace file from CSV, which may be compressed with gzip or zstd.
 
     The header is `op,thread,object,size,alignment,written,offset,arg,time_ns,think_ns`; all after
-    size may be left out. Objects are slots: numbers from 0, used again after a free.
+    size may be left out. Objects are slots: numbers from 0, used again after a free. Threads may
+    have any numbers: where those leave gaps, they are numbered from 0.
 
     Example: `allocsim trace import ops.csv -o ops.parquet --program myserver`
     """
     from allocsim.trace.text import import_csv
 
-    import_csv(file, output, program, notes)
+    if note := import_csv(file, output, program, notes):
+        print(note, file=sys.stderr)
 
 
 def trace_export(

@@ -1,13 +1,14 @@
 """Traces as CSV: a header with the names of the columns, then one line per op.
 
 Columns after `size` may be missing, and their cells empty: `written` is then `size` for
-allocations, everything else 0. Ops go by their names, such as ``aligned_alloc``.
+allocations, everything else 0. Ops go by their names, such as ``aligned_alloc``. Threads may have
+any numbers, such as Linux's thread ids. The file may be compressed with gzip or zstd.
 """
 
-import contextlib
 import difflib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,11 +20,13 @@ from pyarrow import csv
 from allocsim.errors import InputError
 from allocsim.outputs import AtomicFile
 from allocsim.trace.columns import Trace, TraceSource
+from allocsim.trace.csv_bytes import Utf8Bytes, name_of, opened
 from allocsim.trace.files import open_trace
 from allocsim.trace.ops import BATCH_OPS, COLUMNS, OP_LABELS, default_written
 from allocsim.trace.provenance import Provenance
+from allocsim.trace.thread_numbers import ThreadNumbers
 from allocsim.trace.validate import Validator, validated
-from allocsim.trace.writer import TraceWriter
+from allocsim.trace.writer import TraceWriter, write_trace
 
 REQUIRED = ("op", "thread", "object", "size")
 FIRST_LINE = 2
@@ -32,18 +35,35 @@ FIRST_LINE = 2
 HEADER = ",".join(COLUMNS)
 
 
-def import_csv(source: str, target: Path, program: str = "", notes: str = "") -> None:
+def import_csv(source: str, target: Path, program: str = "", notes: str = "") -> str:
     """Make the trace file `target` from the CSV file `source` (``-``: standard input).
 
-    `program` and `notes` go into the provenance. Raises InputError as ``FILE:LINE: reason`` for
-    whatever is wrong.
+    `program` and `notes` go into the provenance. Threads are numbered anew where the file's numbers
+    leave gaps; the text returned says so. Raises InputError as ``FILE:LINE: reason`` for whatever
+    is wrong.
     """
-    validator = Validator(_name(source), first_line=FIRST_LINE)
-    notes = notes or f"imported from {_name(source)}"
+    validator = Validator(name_of(source), first_line=FIRST_LINE)
+    notes = notes or f"imported from {name_of(source)}"
     provenance = Provenance(program=program, notes=notes, written_source="given")
+    threads = ThreadNumbers()
     with TraceWriter(target, provenance, validator=validator) as writer:
-        for trace in read_csv(source):
+        for trace in read_csv(source, threads):
             writer.append(trace)
+        if note := threads.note():
+            writer.provenance = replace(provenance, notes=f"{notes}; {note}")
+    if (given := threads.given()) is not None:
+        _renumber(target, given)
+    return note
+
+
+def _renumber(target: Path, numbers: np.ndarray) -> None:
+    """Write the trace file anew, with thread `n` as `numbers[n]`.
+
+    Only the whole file shows that its own numbers have no gaps and can stay.
+    """
+    file = open_trace(target)
+    batches = (replace(trace, thread=numbers[trace.thread]) for trace in file.batches())
+    write_trace(target, batches, file.provenance)
 
 
 def export_csv(source: str, target: str) -> None:
@@ -61,21 +81,23 @@ def export_csv(source: str, target: str) -> None:
         file.discard()
 
 
-def read_csv(source: str) -> Iterator[Trace]:
-    """The ops of a CSV file (``-``: standard input) in batches, not yet checked for sense."""
-    name = _name(source)
-    with _opened(source) as stream:
-        reader = _Reader(name, stream)
+def read_csv(source: str, threads: ThreadNumbers) -> Iterator[Trace]:
+    """The ops of a CSV file (``-``: standard input) in batches, not yet checked for sense.
+
+    Their threads are those of `threads`, which learns the new ones.
+    """
+    name = name_of(source)
+    with opened(source) as stream:
         line = FIRST_LINE
-        for batch in reader:
-            yield _parse(batch, name, line)
+        for batch in _Reader(name, stream):
+            yield _parse(batch, name, line, threads)
             line += batch.num_rows
 
 
 class _Reader:
     """The lines of a CSV file as batches of strings; says on which line reading fails."""
 
-    def __init__(self, name: str, stream: BinaryIO) -> None:
+    def __init__(self, name: str, stream: Utf8Bytes) -> None:
         self.name = name
         self._misfit: csv.InvalidRow | None = None
         self._lines = 0
@@ -94,13 +116,13 @@ class _Reader:
             self._lines += batch.num_rows
             yield batch
 
-    def _open(self, stream: BinaryIO) -> csv.CSVStreamingReader:
+    def _open(self, stream: Utf8Bytes) -> csv.CSVStreamingReader:
         try:
             return csv.open_csv(
                 stream,
                 csv.ReadOptions(use_threads=False),
                 csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=self._note),
-                csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.binary())),
+                csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string())),
             )
         except pa.ArrowInvalid as error:
             raise self._failure(error) from None
@@ -131,15 +153,18 @@ def _check_header(name: str, found: list[str]) -> None:
             raise InputError(f"{name}:1: column {column} is missing; right is {HEADER}")
 
 
-def _parse(batch: pa.RecordBatch, name: str, line: int) -> Trace:
+def _parse(batch: pa.RecordBatch, name: str, line: int, threads: ThreadNumbers) -> Trace:
     """A batch of strings whose first row is on `line`, as a trace."""
-    cells = {column: _text(column, batch[column], name, line) for column in batch.schema.names}
+    # Line breaks within quotes stay, and are refused: lines are counted by rows.
+    trimmed = (pc.utf8_trim(batch[column], " \t") for column in batch.schema.names)
+    cells = dict(zip(batch.schema.names, trimmed, strict=True))
     columns = {"op": _ops(cells.pop("op"), name, line)}
     absent = np.zeros(batch.num_rows, np.int64)
     for column in REQUIRED[1:]:
         columns[column], empty = _numbers(column, cells.pop(column), name, line)
         if empty.any():
             raise InputError(f"{name}:{line + int(empty.argmax())}: column {column} is empty")
+    columns["thread"] = _numbered(columns["thread"], name, line, threads)
     columns["written"] = default_written(columns["op"], columns["size"])
     for column in (column for column in COLUMNS if column not in columns or column == "written"):
         if column in cells:
@@ -149,11 +174,14 @@ def _parse(batch: pa.RecordBatch, name: str, line: int) -> Trace:
     return Trace(**columns, provenance=Provenance())
 
 
-def _text(column: str, cells: pa.Array, name: str, line: int) -> pa.Array:
-    if not _fits(cells, pa.string()):
-        row = _first_wrong(cells, pa.string())
-        raise InputError(f"{name}:{line + row}: column {column} is not text in UTF-8")
-    return pc.utf8_trim_whitespace(pc.cast(cells, pa.string()))
+def _numbered(ids: np.ndarray, name: str, line: int, threads: ThreadNumbers) -> np.ndarray:
+    if (negative := ids < 0).any():
+        row = int(negative.argmax())
+        raise InputError(f"{name}:{line + row}: thread {ids[row]}; threads are not negative")
+    try:
+        return threads.number(ids)
+    except InputError as error:
+        raise InputError(f"{name}:{line + len(ids) - 1}: {error}") from None
 
 
 def _ops(cells: pa.Array, name: str, line: int) -> np.ndarray:
@@ -168,10 +196,13 @@ def _ops(cells: pa.Array, name: str, line: int) -> np.ndarray:
 
 
 def _numbers(column: str, cells: pa.Array, name: str, line: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cells as numbers of the column's type, 0 for empty ones; and a mask of the empty."""
+    """The cells as numbers of the column's type, 0 for empty ones; and a mask of the empty.
+
+    Threads may have names of 64 bits, such as those of pthread_self.
+    """
     empty = pc.equal(cells, "")
     cells = pc.if_else(empty, "0", cells)
-    kind = pa.from_numpy_dtype(COLUMNS[column])
+    kind = pa.int64() if column == "thread" else pa.from_numpy_dtype(COLUMNS[column])
     if not _fits(cells, kind):
         row = _first_wrong(cells, kind)
         word = cells[row].as_py()
@@ -213,19 +244,3 @@ def _write(source: TraceSource, sink: BinaryIO) -> None:
     for trace in validated(source, BATCH_OPS):
         columns = {**trace.columns(), "op": labels[trace.op]}
         csv.write_csv(pa.table(columns), sink, options)
-
-
-def _name(source: str) -> str:
-    return "standard input" if source == "-" else source
-
-
-@contextlib.contextmanager
-def _opened(source: str) -> Iterator[BinaryIO]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(source).open("rb") as stream:
-            yield stream
-    except OSError as error:
-        raise InputError(f"{source}: cannot read: {error.strerror}") from None
