@@ -14,6 +14,7 @@ from allocsim.glibc import BrkOnly, Glibc, MmapOnly
 from allocsim.ground_truth.verify import verify
 from allocsim.trace import Op, Trace
 from allocsim.trace.text import read_csv
+from allocsim.trace.thread_numbers import ThreadNumbers
 
 REGRESSIONS = sorted((Path(__file__).parent.parent / "regressions").glob("*.csv"))
 
@@ -86,7 +87,7 @@ def test_compiled_is_equal_too(version):
 def test_regressions(version, path):
     settings_file = path.with_suffix(".json")
     tunables = json.loads(settings_file.read_text()) if settings_file.exists() else {}
-    trace = Trace.concatenate(read_csv(str(path)))
+    trace = Trace.concatenate(read_csv(str(path), ThreadNumbers()))
     verdict = verify(trace, {**tunables, "version": version}, compiled=False)
     assert verdict.equal, str(verdict)
 

@@ -75,7 +75,7 @@ def test_bad_input_exits_with_2_and_one_line(allocsim, path, tmp_path):
     for arguments, start in (
         (("import", bad, "-o", tmp_path / "x.parquet"), f"error: {bad}:2: free of slot 0"),
         (("info", truncated), f"error: {truncated}: not a sound trace file"),
-        (("head", tmp_path / "none"), f"error: {tmp_path / 'none'}: cannot read"),
+        (("head", tmp_path / "none"), f"error: {tmp_path / 'none'}: cannot be read"),
         (("export", bad, "-o", "-"), f"error: {bad}: not a sound trace file"),
     ):
         code, _, message = allocsim(*arguments)

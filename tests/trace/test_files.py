@@ -1,7 +1,9 @@
 """Trace files: what is written is read back; what is not sound is refused."""
 
 import json
+import os
 import resource
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -194,11 +196,16 @@ def refusal(path) -> str:
 
 
 def test_a_missing_file(path):
-    assert "cannot read: No such file" in refusal(path)
+    assert "cannot be read: No such file" in refusal(path)
 
 
 def test_a_folder(tmp_path):
-    assert "not an ordinary file" in refusal(tmp_path)
+    assert "it is a folder, not a file" in refusal(tmp_path)
+
+
+def test_no_file_has_a_nul_in_its_name():
+    with pytest.raises(InputError, match="no file can have this name"):
+        open_trace("t\0.parquet")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1PAR1", b"hello world" * 50, bytes(5000)])
@@ -210,6 +217,57 @@ def test_other_files(path, content):
 def test_foreign_parquet(path):
     pq.write_table(pa.table({"op": [1, 2]}), path)
     assert "a Parquet file, but not of allocsim" in refusal(path)
+
+
+def varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def with_page_of(path, n_bytes: int, n_bytes_compressed: int, n_values: int = 2000) -> None:
+    """A trace whose column of sizes has a page header, in Thrift's words, that says so."""
+    write_trace(path, churn(2000))
+    start = pq.ParquetFile(path).metadata.row_group(0).column(3).data_page_offset
+    numbers = [varint(2 * number) for number in (n_bytes, n_bytes_compressed, n_values)]
+    header = b"\x15\0\x15%b\x15%b\x2c\x15%b\x15\x12\x15\6\x15\6\0\0" % tuple(numbers)
+    content = bytearray(path.read_bytes())
+    content[start : start + len(header)] = header
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ((2**31 - 1, 100), "has a page of 2147483647 bytes, more than 16777216, the most"),
+        ((16000, 2**31 - 1), "has a page of 2147483647 bytes, more than 16777216, the most"),
+        ((16000, 16_000), "has a page that goes "),
+        ((16000, 2**40), "has a page of 1099511627776 bytes"),
+        ((16000, 100, 2**62), "has a page of 4611686018427387904 values, 2000 are left"),
+    ],
+)
+def test_a_page_header_that_lies(sizes, reason, path):
+    with_page_of(path, *sizes)
+    assert f"column size of row group 0 {reason}" in refusal(path)
+
+
+def test_a_page_header_that_is_none(path):
+    write_trace(path, churn(2000))
+    start = pq.ParquetFile(path).metadata.row_group(0).column(3).data_page_offset
+    for filler in (b"\xff", b"\x88", b"\x1c", b"\x19"):
+        content = bytearray(path.read_bytes())
+        content[start : start + 200] = filler * 200
+        path.write_bytes(content)
+        assert "column size of row group 0 has a page without a sound header" in refusal(path)
+
+
+@pytest.mark.slow
+def test_a_page_header_that_lies_takes_no_memory(path):
+    with_page_of(path, 16000, 2**31 - 1)
+    code = "from allocsim.cli import main; main()"
+    command = [sys.executable, "-c", code, "trace", "info", path]
+    child = os.posix_spawn(sys.executable, command, os.environ)
+    _, status, usage = os.wait4(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 2
+    assert usage.ru_maxrss < 2**20, "more than 1 GB"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

@@ -8,9 +8,11 @@ from typing import TypeVar
 import pyarrow.parquet as pq
 
 from allocsim.errors import InputError
+from allocsim.input_files import check_input, open_input
 from allocsim.trace.columns import Trace
 from allocsim.trace.content_hash import ContentHash
 from allocsim.trace.ops import BATCH_OPS
+from allocsim.trace.pages import check_pages
 from allocsim.trace.provenance import Provenance
 from allocsim.trace.schema import METADATA_KEY, SCHEMA, Description, from_stored
 
@@ -28,6 +30,7 @@ class TraceFile:
         self.path = Path(path)
         with self._open() as file:
             self._description = self._attempt(lambda: _describe(file))
+            self._check_pages(file.metadata)
         self.size_bytes = self.path.stat().st_size
 
     @property
@@ -82,14 +85,17 @@ class TraceFile:
             )
 
     def _open(self) -> pq.ParquetFile:
-        if self.path.exists() and not self.path.is_file():
-            raise InputError(f"{self.path}: not an ordinary file; traces are read from files")
+        check_input(self.path)
         # Without pre_buffer, pages are read as they are needed and memory stays flat.
         return self._attempt(
             lambda: pq.ParquetFile(
                 self.path, pre_buffer=False, buffer_size=2**16, page_checksum_verification=True
             )
         )
+
+    def _check_pages(self, metadata: pq.FileMetaData) -> None:
+        with open_input(self.path) as file:
+            self._attempt(lambda: check_pages(file, metadata))
 
     def _attempt(self, action: Callable[[], T]) -> T:
         """Run `action`; whatever Arrow or the system says becomes an InputError with the file."""

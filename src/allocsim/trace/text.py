@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, printable
 from allocsim.outputs import AtomicFile
 from allocsim.trace.columns import Trace, TraceSource
 from allocsim.trace.csv_bytes import Utf8Bytes, name_of, opened
@@ -134,10 +134,11 @@ class _Reader:
     def _failure(self, error: pa.ArrowInvalid) -> InputError:
         if (row := self._misfit) is not None:
             cells = f"{row.actual_columns} cells where the header has {row.expected_columns}"
-            return InputError(f"{self.name}:{row.number}: {cells}: {row.text:.60}")
+            text = printable(row.text[:60])
+            return InputError(f"{self.name}:{row.number}: {cells}: {text:.80}")
         reason = str(error).splitlines()[0]
         return InputError(
-            f"{self.name}:{self._lines + 1}: from here on not CSV text: {reason:.200}"
+            f"{self.name}:{self._lines + 1}: from here on not CSV text: {printable(reason):.200}"
         )
 
 
