@@ -179,7 +179,7 @@ def test_the_command_says_that_threads_have_new_numbers(text, parquet, allocsim_
 
 
 def test_devices_are_not_read(parquet):
-    with pytest.raises(InputError, match="^/dev/zero: neither a file nor a pipe"):
+    with pytest.raises(InputError, match=r"^/dev/zero: neither a file nor a pipe"):
         import_csv("/dev/zero", parquet)
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, printable
 
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 """Arrow's name of each compression, by the bytes that such files begin with."""
@@ -29,22 +29,21 @@ def opened(source: str) -> Iterator["Utf8Bytes"]:
     if source == "-":
         yield Utf8Bytes(name_of(source), sys.stdin.buffer)
         return
-    try:
-        stream = Path(source).open("rb")
-        _check_kind(source, stream)
-    except OSError as error:
-        raise InputError(f"{source}: cannot read: {error.strerror}") from None
-    except ValueError:
-        raise InputError(f"{source!r}: cannot read: no file can have this name") from None
-    with stream:
+    with _open(source) as stream:
         yield Utf8Bytes(source, stream)
 
 
-def _check_kind(source: str, stream: BinaryIO) -> None:
+def _open(source: str) -> BinaryIO:
     """A pipe, such as the shell's ``<(command)``, is read as a file; /dev/zero would never end."""
-    mode = Path(f"/dev/fd/{stream.fileno()}").stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        raise InputError(f"{source}: neither a file nor a pipe; name a CSV file, or - for input")
+    try:
+        mode = Path(source).stat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
+            return Path(source).open("rb")
+    except OSError as error:
+        raise InputError(f"{source}: cannot read: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{printable(source)}: cannot read: no file has this name") from None
+    raise InputError(f"{source}: neither a file nor a pipe; name a CSV file, or - for input")
 
 
 class Utf8Bytes:
