@@ -57,7 +57,7 @@ def test_more_bytes_than_allowed_are_refused_before_they_are_read(tmp_path):
     file = tmp_path / "sparse"
     with file.open("wb") as sparse:
         sparse.truncate(1 << 40)
-    with pytest.raises(InputError, match="more than 4,194,304 bytes"):
+    with pytest.raises(InputError, match="more than 2,097,152 bytes"):
         read_text(file)
     with pytest.raises(InputError, match="more than 10 bytes"):
         check_input(file, max_bytes=10)

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from allocsim.errors import InputError, printable
 
-MAX_TEXT_BYTES = 4 << 20
-"""Experiments, workloads, cost tables and maps: the largest shipped one has 20 KiB."""
+MAX_TEXT_BYTES = 2 << 20
+"""Experiments, workloads, cost tables and maps; the largest shipped one has 20 KiB."""
 
 
 def open_input(path: str | Path, max_bytes: int | None = None) -> BinaryIO:

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocsim.strict_toml import parse_size
+from allocsim.quantity import parse_quantity
 from allocsim.trace import ALLOCATIONS, Op, Trace
 
 _OPS = {
     op.label: op for op in (Op.MALLOC, Op.CALLOC, Op.REALLOC, Op.FREE, Op.TOUCH, Op.READ)
 }  # fmt: skip
-_SIZE = r"\d+(?:\.\d+)?(?:[KMG]iB)?"
+_SIZE = r"[0-9][0-9._]*(?: ?[KMGT](?:iB)?)?"
 _CALL = re.compile(
-    rf"(?P<op>[a-z]+) (?P<first>\d+)(?:\.\.(?P<last>\d+))?(?: (?P<size>{_SIZE}))?"
+    rf"(?P<op>[a-z]+) (?P<first>[0-9]+)(?:\.\.(?P<last>[0-9]+))?(?: (?P<size>{_SIZE}))?"
     rf"(?: at (?P<offset>{_SIZE}))?(?P<unwritten> unwritten)?"
 )
-_TIMES = re.compile(r"(\d+) x (.*)")
+_TIMES = re.compile(r"([0-9]+) x (.*)")
 
 Row = tuple[Op, int, int, int, int]
 """Op, object, size, bytes written, offset."""
@@ -96,6 +96,4 @@ def _call(text: str) -> _Call:
 
 
 def _bytes(text: str | None) -> int:
-    if text is None:
-        return 0
-    return int(text) if text.isdigit() else int(parse_size(text))
+    return 0 if text is None else int(parse_quantity(text))

@@ -9,7 +9,7 @@ KeyPath = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_STRING = re.compile(
+STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}' r"|'''.*?'{3,5}" r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'", re.DOTALL
 )
 _SCALAR = re.compile(r"[^,\]}#\n]+")
@@ -22,6 +22,7 @@ class KeyLines:
         self._lines: dict[KeyPath, int] = {(): 1}
         self._text = text
         self._at = 0
+        self._counted_to, self._line_there = 0, 1
         self._tables: Counter[KeyPath] = Counter()
         self._document()
 
@@ -84,7 +85,7 @@ class KeyLines:
         elif self._take("{"):
             self._inline_table(path)
         else:
-            self._token(_STRING) or self._token(_SCALAR)
+            self._token(STRING) or self._token(_SCALAR)
 
     def _array(self, path: KeyPath) -> None:
         index = 0
@@ -103,7 +104,7 @@ class KeyLines:
         keys = []
         while True:
             self._skip_blank()
-            quoted = self._token(_STRING)
+            quoted = self._token(STRING)
             keys.append(_unquoted(quoted) if quoted else self._token(_BARE_KEY))
             self._skip_blank()
             if not self._take("."):
@@ -127,7 +128,9 @@ class KeyLines:
         return match[0]
 
     def _line(self) -> int:
-        return self._text.count("\n", 0, self._at) + 1
+        self._line_there += self._text.count("\n", self._counted_to, self._at)
+        self._counted_to = self._at
+        return self._line_there
 
 
 def _unquoted(key: str) -> str:

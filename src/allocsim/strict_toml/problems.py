@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from allocsim.errors import printable
 from allocsim.strict_toml.lines import KeyPath
 
 _KINDS = {
@@ -31,6 +32,8 @@ _BOUNDS = {
     "less_than": ("less than", "lt"),
 }
 
+_MOST_CHARACTERS = 80
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -43,9 +46,16 @@ class Problem:
 def unknown(what: str, name: object, allowed: Iterable[str]) -> str:
     """The text for a name that is none of the allowed ones, with the nearest valid name."""
     allowed = [str(each) for each in allowed]
-    near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
+    given = shortened(name)
+    near = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"unknown {what} '{name}'; allowed: {', '.join(allowed) or 'none'}{hint}"
+    return f"unknown {what} '{given}'; allowed: {', '.join(allowed) or 'none'}{hint}"
+
+
+def shortened(text: object) -> str:
+    """Text of a file in a message: printable, in one line, not much longer than a line."""
+    shown = printable(str(text)[: _MOST_CHARACTERS + 1])
+    return shown if len(shown) <= _MOST_CHARACTERS else f"{shown[:_MOST_CHARACTERS]}…"
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[Problem]:
@@ -110,7 +120,7 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the string '{value[:40]}'"
+        return f"the string '{shortened(value)}'"
     if isinstance(value, list):
         return "an array"
     return "a table" if isinstance(value, dict) else str(value)

@@ -10,7 +10,7 @@ import numpy as np
 
 from allocsim import resources
 from allocsim.errors import InputError
-from allocsim.strict_toml import KeyLines, Problem, TomlFile, check_model, read_toml, unknown
+from allocsim.strict_toml import Problem, TomlFile, check_model, read_toml, unknown
 from allocsim.trace import Trace, TraceFile, TraceSource, open_trace
 from allocsim.workload.recorded import TraceHead
 from allocsim.workload.spec import Recorded, Synthetic, workload_model
@@ -53,7 +53,7 @@ def read_workload(path: Path) -> tuple[TomlFile, list[Problem]]:
     A trace file stands for the table that only names it.
     """
     if path.suffix == ".parquet":
-        return TomlFile(path, {"trace": str(open_trace(path).path.resolve())}, KeyLines("")), []
+        return TomlFile(path, {"trace": str(open_trace(path).path.resolve())}, ""), []
     file = read_toml(path)
     return file, resolve_trace(file.data, path.parent)
 
