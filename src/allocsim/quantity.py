@@ -24,9 +24,7 @@ def parse_quantity(text: str) -> int | float:
     found = _QUANTITY.fullmatch(text) if len(text) <= _MOST_CHARACTERS else None
     if found is None:
         shown = text if len(text) <= _MOST_CHARACTERS else f"{text[:40]}…"
-        raise ValueError(
-            f"'{shown}' is no size; write bytes as a number, or text like '128 KiB' or '64K'"
-        )
+        raise ValueError(f"'{shown}' is no size or number; write 131072, '128 KiB' or 128K")
     unit = found["unit"] or ""
     number = _number(found["number"]) * _SCALE[unit[:1].upper()]
     if not math.isfinite(number):

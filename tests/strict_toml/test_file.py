@@ -98,10 +98,7 @@ small = 1.5
         ),
         (
             'title = "a"\nshapes = [{ shape = "box", width = 1, height = "4 kB" }]\n',
-            [
-                "2: shapes[0].height: '4 kB' is no size; write bytes as a number, or text like "
-                "'128 KiB'"
-            ],
+            ["2: shapes[0].height: '4 kB' is no size or number; write 131072, '128 KiB' or 128K"],
         ),
     ],
 )
@@ -128,7 +125,69 @@ def test_a_missing_file_and_a_binary_one_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0 B", 0), ("4KiB", 4096), ("1.5 MiB", 3 * 2**19), ("32 MiB", 2**25), (17, 17), (None, None)],
+    [("0 B", 0), ("4KiB", 4096), ("1.5 MiB", 3 * 2**19), ("64K", 2**16), (17, 17), (None, None)],
 )
 def test_sizes_may_carry_a_unit(text, size):
     assert parse_size(text) == size
+
+
+def test_a_size_that_no_machine_has_is_refused_in_a_short_line(tmp_path):
+    huge = "9" * 50
+    text = f'title = "t"\nshapes = [{{ shape = "box", width = 1, height = "{huge} KiB" }}]\n'
+    [message] = errors(tmp_path, text)
+    assert message.startswith("2: shapes[0].height: must be at most 140737488355328, not the")
+    [message] = errors(tmp_path, text.replace(huge, huge * 9))
+    assert message.startswith("2: shapes[0].height: '9999")
+    assert len(message) < 150
+
+
+@pytest.mark.parametrize("opening", ["[", "{ a = ", '{ "]" = ["#", '])
+@pytest.mark.parametrize("levels", [100, 450, 3000])
+def test_deep_nesting_is_refused_with_its_line(tmp_path, opening, levels):
+    closing = "".join("]" if c == "[" else "}" for c in reversed(opening) if c in "[{")
+    text = "# a comment [[[[[[\ntitle = '[[['\nsizes = " + opening * levels + "1" + closing * levels
+    [message] = errors(tmp_path, text)
+    assert message == "3: what begins here is nested more than 64 levels deep"
+
+
+def test_endless_dotted_keys_are_refused_with_their_line(tmp_path):
+    [message] = errors(tmp_path, "title = 't'\n" + ".".join("a" * 500_000) + " = 1\n")
+    assert message == "2: the key is nested more than 64 levels deep"
+    [message] = errors(tmp_path, "title = 't'\n[" + " . ".join(['"b c"'] * 100) + "]\n")
+    assert message == "2: the key is nested more than 64 levels deep"
+
+
+@pytest.mark.parametrize("number", ["9" * 19, "-" + "9" * 19, "0x1" + "0" * 16, "0x" + "f" * 9000])
+def test_integers_beyond_64_bits_are_refused_with_their_key(tmp_path, number):
+    [message] = errors(tmp_path, f"title = 't'\nshapes = [\n{number}]\n")
+    assert message == "3: shapes[0]: is an integer of more than 64 bits"
+
+
+def test_an_integer_that_python_refuses_is_refused_with_its_line(tmp_path):
+    [message] = errors(tmp_path, f"title = 't'\n\nx = {'9' * 5000}\n")
+    assert message == "3: a number is an integer of more than 64 bits"
+
+
+def test_of_very_many_mistakes_the_first_are_told(tmp_path):
+    found = errors(tmp_path, "\n".join(f"key{i} = 1" for i in range(300)))
+    assert len(found) == 51
+    assert found[-1] == " and 252 more mistakes"
+    [message] = errors(tmp_path, "\n".join(f"key{i} = 1" for i in range(20_000)))
+    assert message == "1: the file: 20,002 mistakes; is it meant to be another kind of file?"
+
+
+def test_text_of_the_file_is_printable_and_short_in_messages(tmp_path):
+    [unknown, shape, *_] = errors(
+        tmp_path,
+        'title = "t"\nshapes = []\n"a\\nb\\u001b[31m" = 1\n'
+        + f'colour = "{"r" * 10_000}\\u202e"\n',
+    )
+    for message in (unknown, shape):
+        assert message.isprintable()
+        assert len(message) < 250
+
+
+def test_a_device_is_no_file(tmp_path):
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not an ordinary file"):
+        load_toml(tmp_path / "zero.toml", Drawing)

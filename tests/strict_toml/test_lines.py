@@ -91,3 +91,29 @@ def test_every_value_that_tomllib_sees_has_a_line_of_its_own(lines):
                 walk(child, (*path, key))
 
     walk(tomllib.loads(TEXT), ())
+
+
+def test_lines_are_found_in_time_that_grows_with_the_text_only():
+    n_values = 40_000
+    text = "sizes = [\n" + "1,\n" * n_values + "]\n[last]\n"
+    lines = _CountingLines(text)
+    assert lines["sizes", n_values - 1] == n_values + 1
+    assert lines["last",] == n_values + 3
+    assert lines.looked_at < 3 * len(text)
+
+
+class _CountingText(str):
+    """Counts the characters in which newlines are looked for."""
+
+    looked_at = 0
+
+    def count(self, what, start=0, end=None):
+        self.looked_at += (len(self) if end is None else end) - start
+        return super().count(what, start, len(self) if end is None else end)
+
+
+class _CountingLines(KeyLines):
+    def __init__(self, text):
+        counting = _CountingText(text)
+        super().__init__(counting)
+        self.looked_at = counting.looked_at

@@ -14,7 +14,9 @@ TOO_LARGE = "is an integer of more than 64 bits"
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*){{{MOST_LEVELS}}}")
 _HUGE_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
-_BRACKET = re.compile(rf"(?:{STRING.pattern})|#[^\n]*|(?P<open>[\[{{])|(?P<close>[\]}}])", re.DOTALL)
+_BRACKET = re.compile(
+    rf"(?:{STRING.pattern})|#[^\n]*|(?P<open>[\[{{])|(?P<close>[\]}}])", re.DOTALL
+)
 
 
 def line_of_long_key(text: str) -> int | None:
