@@ -9,6 +9,7 @@ from allocsim.engine import compile_all, entry_points, is_warm
 from allocsim.machine import Machine
 from allocsim.outputs import check_folder
 from allocsim.policy import load_policy, policy_names
+from allocsim.terminal import say
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,6 @@ def warm_command(policies: Iterable[str], threads: bool) -> int:
     check_folder(cache_dir())
     status = 0
     for warmed in warm_all(policies, threads):
-        print(warmed, flush=True)
+        say(warmed)
         status |= bool(warmed.refused)
     return status

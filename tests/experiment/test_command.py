@@ -1,10 +1,12 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from io import StringIO
 from threading import Event
 
@@ -16,7 +18,7 @@ from allocsim.errors import SimulationError
 from allocsim.experiment import perform
 from allocsim.experiment.command import run_command
 from allocsim.experiment.load import load_experiment
-from allocsim.experiment.progress import PlainReporter
+from allocsim.experiment.progress import LiveReporter, PlainReporter
 from allocsim.experiment.results import read_results
 from allocsim.experiment.runner import make_runs
 from allocsim.experiment.store import RunStore, StoreError
@@ -138,14 +140,62 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_there(
     assert len(simulations) == 4
 
 
-def test_a_narrow_terminal_folds_the_table_and_cuts_nothing(run, simulations, tmp_path):
+@pytest.mark.parametrize("width", [80, 60, 45])
+def test_no_cell_of_the_table_is_torn_or_cut_in_narrow_terminals(run, simulations, tmp_path, width):
     run()
-    results = read_results(tmp_path / "out")
-    narrow = Console(file=StringIO(), width=80, highlight=False)
-    narrow.print(summary_view(results.rows, [], {"threshold": "bytes"}, 0.05))
-    text = narrow.file.getvalue()
-    assert "…" not in text and max(map(len, text.splitlines())) <= 80
-    assert "bump" in text and "steady" in text and "KiB" in text
+    rows = [
+        {**row, "workload": workload, "parameters": {**row["parameters"], "tcache_count": count}}
+        for workload in ("steady", "churning")
+        for count in (7, 65535)
+        for row in read_results(tmp_path / "out").rows
+    ]
+    console = Console(file=StringIO(), width=width, highlight=False)
+    console.print(summary_view(rows, [], {"threshold": "bytes"}, 0.05))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width and "…" not in console.file.getvalue()
+    pieces = [piece for line in lines for piece in re.split(r"  +", line.strip()) if piece]
+    shown = {"threshold=100 B", "threshold=1 B", "tcache_count=7", "9.90 ns", "4.98 KiB", "1.50"}
+    assert shown <= set(pieces)
+    known = shown | {"steady", "churning", "bump", "(least CPU)", "(least memory)", "workload"}
+    known |= {
+        "500 ns",
+        "4.01 KiB",
+        "policy",
+        "setting",
+        "CPU",
+        "resident peak",
+        "peak / live",
+        "mean",
+        "syscalls",
+    }
+    assert set(pieces) <= known | {"page faults", "3", "7"}
+
+
+HOSTILE = ("[/x]", "$x_$", "\x1b[2J", "two\nlines", "\u202egnp", "a" * 10_000, "a" * 9_999 + "b")
+
+
+def test_labels_are_text_on_the_console_and_results_are_written(
+    experiment_file, tmp_path, simulations, capsys
+):
+    entries = [f'{{ use = "bump.py", label = {json.dumps(label)} }}' for label in HOSTILE]
+    text = experiment_file.read_text().replace('["bump.py"]', f"[{', '.join(entries)}]")
+    experiment_file.write_text(text.replace('"steady"', json.dumps("[bold]\x1b]0;steady")))
+    assert run_command(str(experiment_file), tmp_path / "out", 1, False) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\u202e" not in shown and "a" * 200 not in shown
+    for label in ("[/x]", "$x_$", r"\x1b[2J", r"two\nlines", r"\u202egnp", "[bold]"):
+        assert label in shown
+    assert {row["label"] for row in read_results(tmp_path / "out").rows} == set(HOSTILE)
+
+
+def test_failures_are_text_on_the_live_console(experiment_file):
+    [first, *_] = expand(load_experiment(experiment_file))
+    console = Console(file=StringIO(), force_terminal=True, color_system=None, width=100)
+    reporter = LiveReporter(console)
+    reporter.begin(1, 0)
+    reporter.end_run(replace(first, label="[/x]"), "no [/y] \x1b[2J", failed=True)
+    reporter.close()
+    assert "failed steady, [/x] threshold=1, seed 1: no [/y] \\x1b[2J" in console.file.getvalue()
 
 
 def test_the_table_is_shown_even_if_it_cannot_be_written(run, simulations, tmp_path, console):

@@ -2,12 +2,13 @@
 
 from allocsim.check.conformance import CheckResult, Outcome, check_policy
 from allocsim.policy import load_policy
+from allocsim.terminal import say
 
 
 def command(policy: str, compiles: bool = True) -> int:
     """Check the policy of that name or file and print a table; 1 if a check failed, else 0."""
     results = check_policy(load_policy(policy), compiles=compiles)
-    print(table(results))
+    say(table(results))
     return int(any(result.outcome is Outcome.FAILED for result in results))
 
 

@@ -10,16 +10,17 @@ from rich.text import Text
 
 from allocsim.claims.judgement import FAILS, Checked, Judgement
 from allocsim.claims.spec import Prediction
+from allocsim.errors import printable
+from allocsim.terminal import output_console
+from allocsim.user_text import printable_lines
 
 _PLAIN_WIDTH = 150
-"""Columns of a pipe or a file: nobody folds lines there."""
 _STYLES = {FAILS: "bold red"}
 
 
 def console_for_output() -> Console:
     """Standard output, wide enough for the table where it is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=_PLAIN_WIDTH, highlight=False)
+    return output_console(_PLAIN_WIDTH)
 
 
 def claims_table(judgements: Iterable[Judgement]) -> Table:
@@ -32,18 +33,22 @@ def claims_table(judgements: Iterable[Judgement]) -> Table:
     for judgement in judgements:
         letter = judgement.name.partition("_")[0]
         verdict = Text(judgement.verdict, _STYLES.get(judgement.verdict, "bold green"))
-        table.add_row(Text(f"({letter}) {judgement.claim.title}", "bold"), "", "", verdict)
+        table.add_row(
+            Text(printable(f"({letter}) {judgement.claim.title}"), "bold"), "", "", verdict
+        )
         for checked in judgement.checked:
             table.add_row(*_row(checked))
         for remark in _remarks(judgement):
-            table.add_row(Padding(Text(remark, "italic"), (0, 0, 0, 2)), "", "", "")
+            table.add_row(
+                Padding(Text(printable_lines(remark), "italic"), (0, 0, 0, 2)), "", "", ""
+            )
         table.add_row()
     return table
 
 
 def _row(checked: Checked) -> list[Any]:
     prediction = checked.prediction
-    says = Padding(prediction.says, (0, 0, 0, 2))
+    says = Padding(Text(printable(prediction.says)), (0, 0, 0, 2))
     mark = Text("✓", "green") if checked.holds else Text("✗ prediction failed", "bold red")
     if checked.value is None:
         return [says, show_bound(prediction), "-", Text("not checked")]

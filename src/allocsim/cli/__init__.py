@@ -21,6 +21,7 @@ from allocsim.cli.traces import (
     trace_info,
 )
 from allocsim.errors import AllocsimError, InputError
+from allocsim.terminal import prepare_streams, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,20 +91,21 @@ def _place(error: OSError) -> str:
 
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
+    prepare_streams()
     try:
         try:
             app()
         finally:
             sys.stdout.flush()
     except AllocsimError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except SystemExit as error:
         if (interruption := _interruption(error)) is not None:
-            print("interrupted", *interruption.args, sep="; ", file=sys.stderr)
+            say("; ".join(map(str, ("interrupted", *interruption.args))), sys.stderr)
         raise
     except OSError as error:
-        print(f"error: {_place(error)}: {error.strerror or error}", file=sys.stderr)
+        say(f"error: {_place(error)}: {error.strerror or error}", sys.stderr)
         # What is still buffered for a full disk would be complained of once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)

@@ -19,6 +19,7 @@ from allocsim.cli.options import (
     settings_of,
 )
 from allocsim.outputs import check_folder
+from allocsim.terminal import say
 
 Allocators = Annotated[
     list[str] | None,
@@ -147,4 +148,4 @@ def validate_command(
 
 def _tell(files: Iterable[Path]) -> None:
     for path in files:
-        print(path, file=sys.stderr)
+        say(path, sys.stderr)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from allocsim.terminal import say
+
 
 def run(
     experiment: Annotated[
@@ -42,7 +44,7 @@ def figures(
     from allocsim.figures.command import draw_figures
 
     for path in draw_figures(folder, output):
-        print(path)
+        say(path)
 
 
 def claims(

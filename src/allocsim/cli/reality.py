@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from allocsim.cli.options import Cpus, Seed, Tunables, Variables, Workload, settings_of
+from allocsim.terminal import say
 
 
 def calibrate(
@@ -71,5 +72,5 @@ def verify_command(
 
     settings = settings_of(setting, tunables, environment, cpus)
     verdict = verify_command.run(workload, settings, seed)
-    print(verdict)
+    say(verdict)
     raise typer.Exit(0 if verdict.equal else 1)

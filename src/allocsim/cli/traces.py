@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from allocsim.cli.options import TraceFile, TraceOutput
+from allocsim.terminal import say
 
 
 def record_program(
@@ -26,7 +27,7 @@ def record_program(
     from allocsim.trace.recorder import record
 
     recording = record(command, output)
-    print(recording.summary(), file=sys.stderr)
+    say(recording.summary(), sys.stderr)
     raise typer.Exit(recording.exit_code)
 
 
@@ -42,7 +43,7 @@ def trace_info(
     """
     from allocsim.trace.summary import info
 
-    print(info(file, check))
+    say(info(file, check))
 
 
 def trace_head(
@@ -55,7 +56,7 @@ def trace_head(
     """
     from allocsim.trace.summary import head
 
-    print(head(file, count))
+    say(head(file, count))
 
 
 def trace_import(
@@ -106,4 +107,4 @@ def trace_convert(
     """
     from allocsim.trace.recorder_traces import convert
 
-    print(convert(folder, output).summary(), file=sys.stderr)
+    say(convert(folder, output).summary(), sys.stderr)

@@ -11,8 +11,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+from allocsim.errors import printable
 from allocsim.experiment.sweep import Run
+from allocsim.user_text import printable_lines, shortened
+
+_LONGEST_TITLE = 160
 
 
 class Reporter(Protocol):
@@ -51,13 +56,13 @@ class PlainReporter:
         self._done += 1
         mark = "FAILED " if failed else ""
         width = len(str(self._total))
-        self._print(f"{self._done:>{width}}/{self._total}  {mark}{run.title}: {words}")
+        self._print(f"{self._done:>{width}}/{self._total}  {mark}{_title(run)}: {words}")
 
     def close(self) -> None:
         """Nothing is left to do."""
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(Text(printable_lines(text)), soft_wrap=True)
 
 
 class LiveReporter:
@@ -89,8 +94,14 @@ class LiveReporter:
         """Moves the bar."""
         self._progress.advance(self._task)
         if failed:
-            self._console.print(f"[red]failed[/red] {run.title}: {words}", highlight=False)
+            told = Text(printable_lines(f" {_title(run)}: {words}"))
+            self._console.print(Text("failed", "red") + told, soft_wrap=True)
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
         self._progress.stop()
+
+
+def _title(run: Run) -> str:
+    """The run's title in one line of limited length."""
+    return shortened(printable(run.title), _LONGEST_TITLE)

@@ -23,6 +23,7 @@ from allocsim.machine import Machine
 from allocsim.outputs import AtomicFile
 from allocsim.policy import Policy, load_policy
 from allocsim.simulation import Result, simulate
+from allocsim.terminal import say
 from allocsim.workload import load_workload
 
 SYSCALL_NAMES = {
@@ -141,7 +142,7 @@ def command(request: Request, as_json: bool) -> None:
             result.close()
             results.append(result)
     if not as_json:
-        print("\n".join(_table_of(request, results)))
+        say("\n".join(_table_of(request, results)))
 
 
 def _advance(bar: Any, task: Any, done: int, total: int) -> None:

@@ -1,12 +1,12 @@
-"""The final table of an experiment, and its turns in words."""
+"""What an experiment's results say in words: the rows of the final table, and the turns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
+from allocsim.errors import printable
 from allocsim.experiment.statistics import Interval
 from allocsim.experiment.summary import (
     ALL_ALIKE,
@@ -16,31 +16,37 @@ from allocsim.experiment.summary import (
     settings_of,
     varied_parameters,
 )
+from allocsim.experiment.summary_table import Line, SummaryTable
 from allocsim.experiment.units import show_bytes, show_ns
+from allocsim.terminal import output_console
+from allocsim.user_text import short_names, shortened
 
-_PLAIN_WIDTH = 140
-"""Columns of a pipe or a file: nobody folds lines there."""
+METRICS = ("CPU", "resident peak", "peak / live", "mean", "syscalls", "page faults")
+_PLAIN_WIDTH = 160
+_LONGEST_NAME = 40
+"""Characters of a workload's or policy's name: with longer ones a table has no room for numbers."""
 
 
 def console_for_output() -> Console:
     """Standard output, wide enough for the table where it is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=_PLAIN_WIDTH, highlight=False)
+    return output_console(_PLAIN_WIDTH)
 
 
 def summary_view(
     rows: list[dict[str, Any]], turns: list[dict[str, Any]], units: dict[str, str], tolerance: float
 ) -> Group:
-    """The table and the turns, ready to print."""
-    parts: list[Any] = [_table(settings_of(rows), units, tolerance)]
+    """The table and the turns, ready to print at any width."""
+    settings = settings_of(rows)
+    names = _names(name for setting in settings for name in (setting.workload, setting.label))
+    parts: list[Any] = [_table(settings, names, units, tolerance)]
     if turns:
-        parts.append(_turns(turns, units, tolerance))
+        parts.append(_turns(turns, names, units, tolerance))
     return Group(*parts)
 
 
 def show_parameters(parameters: dict[str, Any], units: dict[str, str]) -> str:
     """`mmap_threshold=128 KiB`, several joined by blanks."""
-    return " ".join(f"{k}={show_value(v, units.get(k, ''))}" for k, v in parameters.items())
+    return " ".join(_parameter(k, v, units) for k, v in parameters.items())
 
 
 def show_value(value: float, unit: str) -> str:
@@ -49,34 +55,44 @@ def show_value(value: float, unit: str) -> str:
         return show_bytes(value)
     if unit == "ns":
         return show_ns(value)
-    return f"{value:g}" + (f" {unit}" if unit else "")
+    number = str(value) if isinstance(value, int) else f"{value:g}"
+    return number + (f" {printable(unit)}" if unit else "")
 
 
-def _table(settings: list[Setting], units: dict[str, str], tolerance: float) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+def _parameter(name: str, value: float, units: dict[str, str]) -> str:
+    return f"{shortened(printable(name), _LONGEST_NAME)}={show_value(value, units.get(name, ''))}"
+
+
+def _names(names: Iterable[str]) -> dict[str, str]:
+    return short_names(names, _LONGEST_NAME)
+
+
+def _table(
+    settings: list[Setting], names: dict[str, str], units: dict[str, str], tolerance: float
+) -> SummaryTable:
     varied = {n for setting in settings for n in varied_parameters(settings, setting.label)}
     only = varied.pop() if len(varied) == 1 else ""
-    for name in ("workload", "policy", only or "setting"):
-        table.add_column(name, no_wrap=name in ("workload", "policy"), overflow="fold")
-    for name in ("CPU", "resident peak", "peak / live", "mean", "syscalls", "page faults"):
-        # Folded in a narrow terminal, never cut: half a number is a wrong one.
-        table.add_column(name, justify="right", overflow="fold")
-    last = ""
-    for setting, reason in best_settings(settings, tolerance):
-        shown = setting.workload if setting.workload != last else ""
-        if shown and last:
-            table.add_row()
-        last = setting.workload
-        told = show_parameters(_varied(settings, setting), units).removeprefix(f"{only}=")
-        told = f"{told} ({reason})" if reason not in ("", ALL_ALIKE) else reason
-        table.add_row(shown, setting.label, told, *_figures(setting))
-    return table
+    lines = [
+        Line(
+            names[setting.workload],
+            names[setting.label],
+            [] if reason == ALL_ALIKE else _varied(settings, setting, units),
+            reason,
+            _figures(setting),
+        )
+        for setting, reason in best_settings(settings, tolerance)
+    ]
+    return SummaryTable(lines, METRICS, shortened(printable(only), _LONGEST_NAME))
 
 
-def _varied(settings: list[Setting], setting: Setting) -> dict[str, int | float]:
+def _varied(settings: list[Setting], setting: Setting, units: dict[str, str]) -> list[str]:
     """The parameters that set a setting apart from the others of its policy."""
     names = varied_parameters(settings, setting.label)
-    return {name: value for name, value in setting.parameters.items() if name in names}
+    return [
+        _parameter(name, value, units)
+        for name, value in setting.parameters.items()
+        if name in names
+    ]
 
 
 def _figures(setting: Setting) -> list[str]:
@@ -98,7 +114,9 @@ def _with_error(interval: Interval, show: Callable[[float], str]) -> str:
     return show(interval.mean) + (f" ±{share:.1%}" if share >= 0.0005 else "")
 
 
-def _turns(turns: list[dict[str, Any]], units: dict[str, str], tolerance: float) -> Text:
+def _turns(
+    turns: list[dict[str, Any]], names: dict[str, str], units: dict[str, str], tolerance: float
+) -> Text:
     text = Text(f"\nWhere CPU time and memory turn (what stays within {tolerance:.0%} is level):\n")
     for turn in turns:
         unit = units.get(turn["parameter"], "")
@@ -107,8 +125,8 @@ def _turns(turns: list[dict[str, Any]], units: dict[str, str], tolerance: float)
             return show_value(value, unit)
 
         others = show_parameters(turn["others"], units)
-        where = f"{turn['workload']}, {turn['label']}{' ' + others if others else ''}"
-        text.append(f"  {where}, over {turn['parameter']}:\n", style="bold")
+        where = f"{names[turn['workload']]}, {names[turn['label']]}{' ' + others if others else ''}"
+        text.append(f"  {where}, over {printable(turn['parameter'])}:\n", style="bold")
         text.append(f"    CPU time {describe(turn['cpu'], show)}\n")
         text.append(f"    mean resident memory {describe(turn['memory'], show)}\n")
         if turn["crossing"]:

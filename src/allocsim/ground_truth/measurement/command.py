@@ -21,6 +21,7 @@ from allocsim.ground_truth.measurement.timing import Band
 from allocsim.ground_truth.verify import NO_TUNABLES
 from allocsim.kernel import CostTable
 from allocsim.policy import Policy, load_policy
+from allocsim.terminal import say
 from allocsim.trace import TraceSource
 from allocsim.workload import load_workload
 
@@ -61,7 +62,7 @@ def measure_command(request: MeasureRequest, as_json: bool) -> list[Column]:
     if as_json:
         print(json.dumps(_as_json(request, measured, policies, predicted, costs), indent=2))
     else:
-        print("\n".join(_lines(request, columns, costs)))
+        say("\n".join(_lines(request, columns, costs)))
     return columns
 
 

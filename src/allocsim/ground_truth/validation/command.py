@@ -24,6 +24,7 @@ from allocsim.ground_truth.validation.validate import Setting, Validation, valid
 from allocsim.kernel import CostTable
 from allocsim.outputs import AtomicFile
 from allocsim.policy import Policy, load_policy, policy_names
+from allocsim.terminal import say
 from allocsim.workload import load_workload
 
 
@@ -51,8 +52,8 @@ def validate_command(request: ValidateRequest, as_json: bool) -> Validation:
     found = _with_bar(request)
     if found.calibration is not None:
         for line in remarks(found.calibration):
-            print(f"unit costs: {line}", file=sys.stderr)
-    print(json.dumps(as_plain(found), indent=2) if as_json else "\n".join(table_of(found)))
+            say(f"unit costs: {line}", sys.stderr)
+    say(json.dumps(as_plain(found), indent=2) if as_json else "\n".join(table_of(found)))
     return found
 
 
