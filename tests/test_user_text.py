@@ -113,8 +113,8 @@ def test_strings_on_the_console_are_no_markup(capsys):
     assert capsys.readouterr().out == "[/x] [red]a[/red] :smile: \\x1b[31m\n"
 
 
-def test_columns_overrides_the_width_of_a_pipe(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
-    assert output_console(160).width == 160
+def test_a_pipe_is_as_wide_as_the_command_likes(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
+    assert output_console(160).width == 160
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert output_console(160).width == 60

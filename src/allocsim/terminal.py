@@ -1,7 +1,6 @@
 """Standard output and standard error: any encoding, any width, and no text that drives them."""
 
 import codecs
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -42,7 +41,8 @@ def say(text: Any, file: TextIO | None = None) -> None:
 def output_console(plain_width: int) -> "Console":
     """Standard output as a rich console on which plain strings are text, not markup.
 
-    plain_width: the columns of a pipe or a file, where nobody folds lines; COLUMNS overrides it.
+    plain_width: the columns of a pipe or a file, where nobody folds lines. COLUMNS does not count
+    there: programs that once read a line from a terminal leave it to their children.
     """
     from rich.console import Console
     from rich.text import Text
@@ -52,6 +52,6 @@ def output_console(plain_width: int) -> "Console":
             return super().render_str(printable_lines(text), **options)
 
     console = PlainStrings(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal:
         console.width = plain_width
     return console
