@@ -1,5 +1,6 @@
 """The referee and the conformance suite catch policies that break a rule, each a different one."""
 
+import re
 from functools import cache
 from typing import ClassVar
 
@@ -263,17 +264,21 @@ def test_an_expectation_must_be_explained_and_hold(name, reason, said):
     assert said in detail
 
 
-@pytest.mark.slow
-def test_a_loop_that_does_not_end_is_a_failure(monkeypatch):
-    class Endless(Stack):
-        def free(self, address):
-            while address != 0:
-                address |= 1
-
-    monkeypatch.setattr("allocsim.check.conformance.PATIENCE_S", 0.5)
-    outcome, detail = outcomes(Endless)["runs"]
+def test_after_an_overlap_the_other_rules_are_judged_up_to_there():
+    found = outcomes(Overlapping)
+    assert found["runs"][0] is Outcome.PASSED
+    outcome, detail = found["no overlap"]
     assert outcome is Outcome.FAILED
-    assert "does not end" in detail
+    assert re.match(
+        r"op \d+, Overlapping\.\w+: 0x\w+, [\d,]+ bytes, overlaps another block \(0x", detail
+    )
+    assert re.search(r"live since op \d+\)$", detail)
+
+
+def test_rules_are_not_called_kept_beyond_a_crash():
+    found = outcomes(Crashing)
+    assert found["runs"][0] is Outcome.FAILED
+    assert found["alignment"][0] is Outcome.NOTED
 
 
 def test_the_command_tells_by_its_exit_code(capsys, tmp_path):

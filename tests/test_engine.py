@@ -315,12 +315,9 @@ def test_what_is_summed_while_walking_is_what_the_list_of_ranges_gives():
     """Used bytes and metadata are not listed in a run; what is replaced moves between sums."""
     result = run(from_spec(CHURN, seed=3), load_policy("glibc"), samples=1, walks=1)
     driver = result.driver
-    n, ranges = driver.walk(), driver.policy.ranges
-    listed = metrics.heap_state(
-        np.frombuffer(ranges.address, np.int64, n),
-        np.frombuffer(ranges.size_bytes, np.int64, n),
-        np.frombuffer(ranges.kind, np.uint8, n),
-    )
+    driver.walk()
+    address, size_bytes, kind = np.array(driver.policy.ranges.listed()).T
+    listed = metrics.heap_state(address, size_bytes, kind)
     assert driver.policy.tcache.structure != 0  # some blocks look used but are free
     assert listed == {name: result.walks[name][-1] for name in listed}
     assert listed["used_bytes"] > listed["metadata_bytes"] > 0

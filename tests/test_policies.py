@@ -5,7 +5,6 @@ import random
 import pytest
 
 from allocsim import Kind, load_policy
-from allocsim.check import Outcome, check_policy
 from allocsim.driver import driver_for
 from allocsim.errors import InputError, SimulationError
 from allocsim.kernel import Event
@@ -199,17 +198,3 @@ def test_freeing_twice_is_an_error_with_the_address(name):
 def test_an_unknown_parameter_is_refused(name):
     with pytest.raises(InputError, match="grow_byte"):
         policy(name, grow_byte=4096)
-
-
-# ---- the contract
-@pytest.mark.parametrize("name", FITS)
-def test_conformance_interpreted(name):
-    failed = [r for r in check_policy(load_policy(name), compiles=False) if r.outcome == "FAILED"]
-    assert failed == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FITS)
-def test_conformance_compiled(name):
-    results = {result.name: result for result in check_policy(load_policy(name))}
-    assert results["interpreted equals compiled"].outcome is Outcome.PASSED

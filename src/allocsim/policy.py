@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from allocsim import resources
-from allocsim.component import Component, Part, Pool, variant
+from allocsim.component import Component, Part, Pool, host, variant
 from allocsim.component.source import guard_loops
 from allocsim.errors import InputError, SimulationError, suggestion
 from allocsim.kernel import Kernel
@@ -32,13 +32,15 @@ class Kind(IntEnum):
 
 
 USED, METADATA = int(Kind.USED), int(Kind.METADATA)
+REPLACES = 0x80  # beside the kind of a range: it counts instead of an earlier one at its address
 
 
 class Ranges(Component):
     """What `walk()` reports: ranges of the heap by address, size in bytes and kind.
 
     With `summing`, what is used and metadata is only summed, by kind, and nothing but free ranges
-    is listed: a heap has few of them beside its blocks.
+    is listed: a heap has few of them beside its blocks. Without it, all ranges are listed, replaced
+    ones too; `listed()` gives those that count.
     """
 
     address = Pool("i8", 1 << 28)
@@ -69,11 +71,25 @@ class Ranges(Component):
 
     def replace(self, address, size_bytes, kind, before):
         """Report a range again that was reported as of kind `before`: this one counts."""
-        if self.summing and before == USED:
+        if self.summing == 0:
+            kind |= REPLACES
+        elif before == USED:
             self.used_bytes -= size_bytes
-        elif self.summing and before == METADATA:
+        elif before == METADATA:
             self.metadata_bytes -= size_bytes
         self.add(address, size_bytes, kind)
+
+    @host
+    def listed(self):
+        """The ranges that count, as (address, size in bytes, kind), in order of their addresses."""
+        at: dict[int, list[tuple[int, int, int]]] = {}
+        for i in range(self.n):
+            address, kind = self.address[i], self.kind[i]
+            if kind & REPLACES:
+                at[address] = []
+            found = (address, self.size_bytes[i], kind & ~REPLACES)
+            at.setdefault(address, []).append(found)
+        return sorted(found for several in at.values() for found in several)
 
 
 class Policy(Component):

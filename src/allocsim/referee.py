@@ -15,7 +15,7 @@ from allocsim.kernel.backing import PAGE_BYTES, PAGE_SHIFT, WORDS
 from allocsim.policy import Policy
 
 ALIGNMENT_BYTES = 16
-_OURS = ("policy", "fouls", "collects", "blocks", "usable", "tags", "serial")
+_OURS = ("policy", "fouls", "collects", "blocks", "usable", "tags", "born", "serial")
 
 
 class FoulError(SimulationError):
@@ -28,6 +28,7 @@ class Referee:
     """A policy to the driver: every call is passed on, and what it gives is judged.
 
     A foul is an error; or, if the referee `collects`, an entry of `fouls`: rule -> first message.
+    An overlap is an error in any case: from there on nobody knows whose bytes are whose.
     """
 
     def __init__(self, policy: Policy, collects: bool = False) -> None:
@@ -36,6 +37,7 @@ class Referee:
         self.blocks: list[int] = []  # addresses of live blocks, sorted
         self.usable: dict[int, int] = {}  # bytes that the program may use
         self.tags: dict[int, dict[int, int]] = {}  # block -> offset -> word that must be there
+        self.born: dict[int, str] = {}  # block -> the operation that it comes from
         self.serial = 0
         kernel: Any = policy.kernel  # bytes move for real while somebody looks at them
         kernel.touch, kernel.copy, kernel.zero = self.touch, self.copy, self.zero
@@ -98,9 +100,16 @@ class Referee:
         at = bisect_right(self.blocks, address)
         for other in self.blocks[max(at - 1, 0) : at + 1]:
             if other < end and address < other + max(self.usable[other], 1):
-                self._foul("no overlap", call, f"{address:#x} overlaps the live block {other:#x}")
+                self._overlap(call, address, size, other)
         self._keep(address, usable)
+        self.born[address] = f"op {self.policy.kernel.op}"
         return address
+
+    def _overlap(self, call: str, address: int, size: int, other: int) -> None:
+        block = f"{other:#x}, {self.usable[other]:,} bytes, live since {self.born[other]}"
+        what = f"{address:#x}, {size:,} bytes, overlaps another block ({block})"
+        self._foul("no overlap", call, what)
+        raise FoulError(f"no overlap: {type(self.policy).__name__}.{call}: {what}")
 
     def _is_mapped(self, call: str, address: int, size: int) -> bool:
         end = address + max(size, 1)
@@ -147,7 +156,7 @@ class Referee:
         message = f"{type(self.policy).__name__}.{call}: {what}"
         if not self.collects:
             raise FoulError(f"{rule}: {message}")
-        self.fouls.setdefault(rule, f"op {self.policy.kernel.op}: {message}")
+        self.fouls.setdefault(rule, f"op {self.policy.kernel.op}, {message}")
 
     # ---- memory, with contents
     def touch(self, address: int, n_bytes: int) -> None:

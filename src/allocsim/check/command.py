@@ -1,6 +1,7 @@
 """`allocsim check`: the conformance suite's results as a table."""
 
-from allocsim.check.conformance import CheckResult, Outcome, check_policy
+from allocsim.check.conformance import check_policy
+from allocsim.check.results import CheckResult, Outcome
 from allocsim.policy import load_policy
 from allocsim.terminal import say
 

@@ -41,12 +41,14 @@ class Pool(_State):
     `n` is the number of elements wished for; where the host refuses to reserve that much address
     space (`ulimit -v`, strict overcommit) it is halved until it fits. Use `len()` for what it has.
     With kept_bytes, the host memory of the first so many bytes goes to the next such pool of this
-    process, cleared.
+    process, cleared. for_walk: only `walk()` depends on what the pool holds, so it is no part of
+    the model; `allocsim check` verifies that a run without it has the same result.
     """
 
     dtype: str
     n: int
     kept_bytes: int = 0
+    for_walk: bool = False
 
     def reserve(self) -> tuple[np.ndarray, int]:
         """Reserve the memory; returns its bytes and the number of elements they hold."""

@@ -30,7 +30,7 @@ class Arenas(MappedChunks):
     n_arenas = 1
     arena_limit = 0  # 0: not known yet
     next_to_share = 0
-    regions = Pool("i8", 1 << 20)  # where the main arena's pieces of memory start, for walk()
+    regions = Pool("i8", 1 << 20, for_walk=True)  # where the main arena's pieces of memory start
     n_regions = 0
     free_arena = NO_ARENA  # first of those whose threads have all ended
 

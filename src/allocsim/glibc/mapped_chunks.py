@@ -19,8 +19,9 @@ class MappedChunks(Tunables):
 
     n_mapped = 0
     mapped_chunk_bytes = 0
-    listed = Pool("i8", 1 << 27)  # all mapped chunks in no order, for walk()
-    place_of = Pool("i4", SPAN_BYTES >> PAGE_SHIFT)  # by page of the block: where it is listed
+    listed = Pool("i8", 1 << 27, for_walk=True)  # all mapped chunks, in no order
+    # By page of the block: where it is listed.
+    place_of = Pool("i4", SPAN_BYTES >> PAGE_SHIFT, for_walk=True)
     n_listed = 0
 
     def list_chunk(self, chunk):
