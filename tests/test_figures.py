@@ -19,6 +19,7 @@ from allocsim.figures.threshold import METRICS, draw_sweep, swept_parameters
 from allocsim.figures.timeline import draw_timeline
 from allocsim.figures.tradeoff import draw_tradeoff, pareto_front
 from allocsim.figures.view import view_of
+from allocsim.metrics import THREAD_COLUMNS, WALK_COLUMNS
 from allocsim.simulation import Result
 
 pytestmark = pytest.mark.slow
@@ -78,11 +79,11 @@ def made_up(source, _policy, *, parameters, samples, **_options):
             "op": np.arange(samples) * 100,
             "time_ns": np.arange(samples),
             "live_bytes": np.full(samples, 3_000_000),
-            "mapped_bytes": resident * 1.2,
-            "resident_bytes": resident,
+            "mapped_bytes": (resident * 1.2).astype(int),
+            "resident_bytes": resident.astype(int),
         },
-        walks={"op": np.arange(2)},
-        threads={"thread": np.arange(1)},
+        walks={name: np.arange(2) for name in WALK_COLUMNS},
+        threads={name: np.arange(1) for name in THREAD_COLUMNS},
         provenance={},
     )
 
@@ -252,7 +253,7 @@ def test_no_results_and_damaged_ones_are_told(tmp_path, folder):
     copy.mkdir()
     (copy / "manifest.json").write_text(json.dumps(manifest))
     (copy / "runs.parquet").write_bytes((folder / "runs.parquet").read_bytes())
-    with pytest.raises(InputError, match="missing or damaged; run it again"):
+    with pytest.raises(InputError, match="missing or damaged; `allocsim run EXPERIMENT`"):
         draw_figures(copy, tmp_path / "figures")
     rows = pq.read_table(folder / "runs.parquet")
     pq.write_table(rows.slice(0, 0), copy / "runs.parquet")

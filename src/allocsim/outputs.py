@@ -7,6 +7,9 @@ from pathlib import Path
 
 from allocsim.errors import OutputError
 
+DRAFT_PREFIX = ".draft-"
+"""How the names of files begin that are not whole yet; killed writers leave them behind."""
+
 
 def cannot_write(path: str | Path, error: OSError) -> OutputError:
     """What to tell of an output that the system refuses."""
@@ -33,6 +36,36 @@ def check_folder(folder: Path) -> None:
 def _check_permission(output: Path, folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{output}: cannot write: the folder {folder} takes no new files")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is whole under its name, or not there; an older one stays until then.
+
+    The content goes to a new file of a random name beside it, which follows the umask and no link,
+    reaches the disk, and is renamed. Raises OSError, and leaves nothing behind then.
+    """
+    draft = path.with_name(f"{DRAFT_PREFIX}{os.urandom(8).hex()}")
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name reaches the disk; some file systems cannot say so, and need not."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class AtomicFile:

@@ -1,11 +1,15 @@
+import errno
 import fcntl
 import json
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from io import StringIO
 from threading import Event
@@ -14,8 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from allocsim.errors import SimulationError
+from allocsim.errors import InputError, SimulationError
+from allocsim.experiment import command as command_module
 from allocsim.experiment import perform
+from allocsim.experiment import store as store_module
 from allocsim.experiment.command import run_command
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.progress import LiveReporter, PlainReporter
@@ -71,11 +77,11 @@ def test_nothing_is_computed_twice(run, simulations, console):
 
 def test_a_damaged_run_is_computed_again(run, simulations, tmp_path):
     run()
-    folder = next((tmp_path / "out" / "runs").iterdir())
-    (folder / "samples.parquet").write_bytes(b"")
+    [segment] = (tmp_path / "out" / "runs").iterdir()
+    segment.write_bytes(segment.read_bytes()[:500])
     simulations.clear()
     run()
-    assert len(simulations) == 1
+    assert len(simulations) == 6
 
 
 def interrupt_after(monkeypatch, n_runs, error):
@@ -128,12 +134,28 @@ def test_a_bug_in_a_policy_is_a_failure_with_its_traceback(run, tmp_path, simula
     assert "Traceback" in manifest["failed"][0]["details"]
 
 
+def fill_disk_after(monkeypatch, n_runs):
+    """Every run is written when it is finished; after `n_runs` there is no room for anything."""
+    write_whole, left = store_module.write_whole, [n_runs]
+
+    def write(path, content):
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        write_whole(path, content)
+
+    monkeypatch.setattr(store_module, "_FLUSH_BYTES", 0)
+    monkeypatch.setattr(store_module, "write_whole", write)
+
+
 def test_a_full_disk_stops_the_sweep_and_keeps_what_is_there(
     run, simulations, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        interrupt_after(patch, 2, StoreError("the disk is full"))
-        with pytest.raises(StoreError):
+        fill_disk_after(patch, 2)
+        with pytest.raises(
+            StoreError, match=r"No space left on device; .* the same command goes on"
+        ):
             run()
     simulations.clear()
     assert run() == 0
@@ -227,22 +249,103 @@ def test_exhausted_memory_and_unmeasured_costs_are_told(run, console, made_up, m
     assert "some requests failed, in steady under bump\n" in console.text()
 
 
+def test_results_are_written_before_anything_is_printed(run, simulations, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("a table that cannot be printed")
+
+    monkeypatch.setattr(command_module, "summary_view", fails)
+    with pytest.raises(RuntimeError):
+        run()
+    assert len(read_results(tmp_path / "out").rows) == 6
+
+
+def tables(folder):
+    return [(folder / name).read_bytes() for name in ("runs.parquet", "index.sqlite")]
+
+
+def test_tables_are_the_same_bytes_whatever_made_the_runs(run, simulations, tmp_path, monkeypatch):
+    run()
+    expected = tables(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3, KeyboardInterrupt())
+        run()
+    assert tables(tmp_path / "out") != expected
+    run()
+    assert tables(tmp_path / "out") == expected
+    run(force=True)
+    assert tables(tmp_path / "out") == expected
+
+
+def test_what_two_experiments_share_is_computed_once(run, simulations, tmp_path, experiment_file):
+    run()
+    text = experiment_file.read_text().replace("[1, 10, 100]", "[10, 100, 1000]")
+    (tmp_path / "other.toml").write_text(text.replace('"tiny"', '"other"'))
+    console = Console(file=StringIO())
+    assert run_command(str(tmp_path / "other.toml"), tmp_path / "other", 1, False, console) == 0
+    assert len(simulations) == 8
+    shutil.rmtree(tmp_path / "out")
+    results = read_results(tmp_path / "other")
+    assert [len(results.stored(row).table("samples")["op"]) for row in results.rows] == [4] * 6
+
+
+def test_planted_links_are_replaced_and_not_followed(run, simulations, tmp_path):
+    run()
+    (tmp_path / "victim").write_text("precious")
+    for name in ("runs.parquet", "index.sqlite", "manifest.json", ".runs.parquet"):
+        path = tmp_path / "out" / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(tmp_path / "victim")
+    assert run() == 0
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert len(read_results(tmp_path / "out").rows) == 6
+
+
+def test_the_index_is_made_anew_from_the_runs(run, simulations, tmp_path):
+    run()
+    path = tmp_path / "out" / "index.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE runs SET cpu_ns = 1 WHERE seed = 1")
+    run()
+    with closing(sqlite3.connect(path)) as database:
+        query = 'SELECT "parameter.threshold", seed, cpu_ns FROM runs'
+        rows = database.execute(query).fetchall()
+    assert rows == [(t, s, 1000 / (1 + t)) for t in (1, 10, 100) for s in (1, 2)]
+    path.write_bytes(b"no database" * 1000)
+    run()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (6,)
+
+
+def test_results_of_the_older_format_are_computed_again(run, simulations, tmp_path):
+    old = tmp_path / "out" / "runs" / "0a1b"
+    old.mkdir(parents=True)
+    (old / "manifest.json").write_text('{"format": 2}')
+    (tmp_path / "out" / "manifest.json").write_text('{"format": 2, "name": "tiny"}')
+    with pytest.raises(InputError, match=r"format 2, .* `allocsim run EXPERIMENT` computes them"):
+        read_results(tmp_path / "out")
+    assert run() == 0 and len(simulations) == 6
+    assert len(read_results(tmp_path / "out").rows) == 6
+
+
 def test_threads_make_the_runs_of_compiled_policies(
     experiment_file, tmp_path, console, simulations
 ):
     runs = expand(load_experiment(experiment_file))
     store = RunStore(tmp_path / "out")
-    outcome = make_runs(runs, store, PlainReporter(console), kind="threads", jobs=2, force=False)
+    with store.writing():
+        reporter = PlainReporter(console)
+        outcome = make_runs(runs, store, reporter, kind="threads", jobs=2, force=False)
     assert outcome.stored.keys() == {run.key for run in runs}
     assert len(simulations) == 6
 
 
-def test_threads_stop_at_their_next_sample(experiment_file, tmp_path):
+def test_threads_stop_at_their_next_sample(experiment_file):
     [first, *_] = expand(load_experiment(experiment_file))
     stop = Event()
     stop.set()
     with pytest.raises(perform.Stopped):
-        perform.perform(first, tmp_path, stop)
+        perform.perform(first, stop)
 
 
 SLEEPY = """\
@@ -303,8 +406,10 @@ def processes_of(session):
 
 
 def finished(tmp_path):
-    runs = tmp_path / "out" / "runs"
-    return [f for f in runs.iterdir() if not f.name.startswith(".")] if runs.is_dir() else []
+    """When each run that is stored was finished, by key."""
+    keys = [run.key for run in expand(load_experiment(tmp_path / "tiny.toml"))]
+    store = RunStore(tmp_path / "out")
+    return {key: store.record(key).written_ns for key in store.find(keys)}
 
 
 SLOW_FROM_10 = "if self.threshold >= 10: time.sleep(600)"
@@ -331,14 +436,14 @@ def test_a_killed_sweep_leaves_no_workers_and_resumes(command, tmp_path, monkeyp
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not processes_of(process.pid))
-    before = {f.name: f.stat().st_mtime_ns for f in finished(tmp_path)}
+    before = finished(tmp_path)
     # The policy's source is part of the key, so the clock is what makes it fast now.
     (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep = lambda seconds: None\n")
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     text, _ = command(SLOW_FROM_10).communicate(timeout=240)
     assert "4 runs to make, 2 kept from before" in text
-    after = {f.name: f.stat().st_mtime_ns for f in finished(tmp_path)}
+    after = finished(tmp_path)
     assert len(after) == 6 and before.items() <= after.items()
 
 

@@ -24,7 +24,7 @@ class Crew:
     def busy(self):
         return bool(self.calls)
 
-    def submit(self, token, function, run, root):
+    def submit(self, token, function, run):
         assert self.has_room
         self.calls[run.key] = token
 

@@ -1,17 +1,22 @@
 """`allocsim run`: from an experiment's file to results, a table and an exit code."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from allocsim.experiment.crew import Kind
-from allocsim.experiment.index import update_index
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.perform import runs_compiled
 from allocsim.experiment.progress import reporter_for
-from allocsim.experiment.records import parameter_units, rows_of, write_results
+from allocsim.experiment.results_writer import (
+    parameter_units,
+    rows_of,
+    write_manifest,
+    write_tables,
+)
 from allocsim.experiment.runner import Outcome, make_runs
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import RunStore
@@ -35,10 +40,19 @@ def run_command(
     runs = expand(experiment)
     jobs = jobs or len(os.sched_getaffinity(0))
     store = RunStore(root)
-    outcome = make_runs(
-        runs, store, reporter_for(console), kind=_kind(runs, jobs), jobs=jobs, force=force
-    )
-    _conclude(experiment, outcome, store, console)
+    report = None
+    try:
+        with store.writing():
+            outcome = make_runs(
+                runs, store, reporter_for(console), kind=_kind(runs, jobs), jobs=jobs, force=force
+            )
+            report = _Report(experiment, outcome, root)
+            store.flush()
+            report.write()
+    finally:
+        if report:  # though it could not be written: a full disk must not hide what came out
+            report.show_table(console)
+    report.show_closing(console)
     return outcome.exit_code
 
 
@@ -50,17 +64,35 @@ def _kind(runs: list[Run], jobs: int) -> Kind:
     return "threads" if compiled else "processes"
 
 
-def _conclude(experiment: Experiment, outcome: Outcome, store: RunStore, console: Console) -> None:
-    """Shows what there is, however the sweep ended, and writes it."""
-    tolerance = experiment.file.tolerance
-    rows = rows_of(outcome)
-    turns = turns_of(settings_of(rows), tolerance)
-    if rows:  # shown before anything is written: a full disk must not hide what came out
-        console.print(summary_view(rows, turns, parameter_units(experiment), tolerance))
-    write_results(experiment, outcome, store.root, turns)
-    update_index(store)
-    for line in [*_warnings(experiment, rows), *_closing(outcome, store.root)]:
-        console.print(line, markup=False, soft_wrap=True)
+class _Report:
+    """What there is after a sweep, however it ended."""
+
+    def __init__(self, experiment: Experiment, outcome: Outcome, root: Path):
+        self._experiment = experiment
+        self._outcome = outcome
+        self._root = root
+        self._rows = rows_of(outcome)
+
+    @cached_property
+    def _turns(self) -> list[dict[str, Any]]:
+        return turns_of(settings_of(self._rows), self._experiment.file.tolerance)
+
+    def write(self) -> None:
+        """Writes it all; the tables first, which need no analysis."""
+        runs_sha256 = write_tables(self._rows, self._root)
+        write_manifest(self._experiment, self._outcome, self._root, self._turns, runs_sha256)
+
+    def show_table(self, console: Console) -> None:
+        """Prints the table of all settings."""
+        if self._rows:
+            units, tolerance = parameter_units(self._experiment), self._experiment.file.tolerance
+            console.print(summary_view(self._rows, self._turns, units, tolerance))
+
+    def show_closing(self, console: Console) -> None:
+        """Prints what to know of the table, and what to do next."""
+        lines = [*_warnings(self._experiment, self._rows), *_closing(self._outcome, self._root)]
+        for line in lines:
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _warnings(experiment: Experiment, rows: list[dict[str, Any]]) -> list[str]:

@@ -1,64 +1,50 @@
-"""The totals of all finished runs in SQLite, for queries by hand: a copy of what `runs/` holds."""
+"""The table of all finished runs in SQLite, for queries by hand: the same as `runs.parquet`."""
 
-import json
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
-from allocsim.experiment.store import RunStore, StoredRun, cannot_store
+import pyarrow as pa
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    key TEXT PRIMARY KEY,
-    workload TEXT, label TEXT, parameters TEXT, seed INTEGER, seconds REAL
-);
-CREATE TABLE IF NOT EXISTS totals (
-    key TEXT REFERENCES runs, name TEXT, value REAL, PRIMARY KEY (key, name)
-);
-"""
+_BATCH_ROWS = 1000
 
 
-def update_index(store: RunStore) -> None:
-    """Makes `index.sqlite` of a results folder agree with its runs; a damaged one is made anew.
+def index_of(table: pa.Table) -> bytes:
+    """A database with one table, `runs`, of the same rows and columns.
 
-    StoreError when it cannot be written.
+    It is made in memory and written as a whole, so no older file is read or followed anywhere.
     """
-    path = store.root / "index.sqlite"
-    try:
-        _update_or_replace(path, store)
-    except (sqlite3.Error, OSError) as error:
-        raise cannot_store(path, error) from error
+    with closing(sqlite3.connect(":memory:")) as database:
+        if table.num_columns:
+            _fill(database, _with_names_for_sql(table))
+        else:  # no run ended well
+            database.execute("CREATE TABLE runs (key TEXT)")
+        return database.serialize()
 
 
-def _update_or_replace(path: Path, store: RunStore) -> None:
-    try:
-        _update_file(path, store)
-    except sqlite3.DatabaseError:
-        path.unlink(missing_ok=True)
-        _update_file(path, store)
+def _with_names_for_sql(table: pa.Table) -> pa.Table:
+    """The table without columns whose names differ from an earlier one's in case only.
+
+    SQL takes these for the same; only parameters can have such names, and are in `parameters`, too.
+    """
+    first = {name.casefold(): name for name in reversed(table.column_names)}
+    return table.select([name for name in table.column_names if name in first.values()])
 
 
-def _update_file(path: Path, store: RunStore) -> None:
-    with closing(sqlite3.connect(path)) as database, database:
-        _update(database, store)
+def _fill(database: sqlite3.Connection, table: pa.Table) -> None:
+    columns = ", ".join(f"{_quoted(f.name)} {_type(f)}" for f in table.schema)
+    places = ", ".join("?" * table.num_columns)
+    with database:
+        database.execute(f"CREATE TABLE runs ({columns})")
+        for batch in table.to_batches(_BATCH_ROWS):
+            values = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            database.executemany(f"INSERT INTO runs VALUES ({places})", values)
 
 
-def _update(database: sqlite3.Connection, store: RunStore) -> None:
-    database.executescript(_SCHEMA)
-    known = {key for (key,) in database.execute("SELECT key FROM runs")}
-    present = store.keys()
-    gone = [(key,) for key in known - present]
-    database.executemany("DELETE FROM totals WHERE key = ?", gone)
-    database.executemany("DELETE FROM runs WHERE key = ?", gone)
-    for key in present - known:
-        if stored := store.find(key):
-            _insert(database, stored)
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
-def _insert(database: sqlite3.Connection, stored: StoredRun) -> None:
-    run = stored.run
-    parameters = json.dumps(run["parameters"], sort_keys=True)
-    row = (stored.key, run["workload"], run["label"], parameters, run["seed"], stored.seconds)
-    database.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", row)
-    totals = [(stored.key, name, value) for name, value in stored.totals.items()]
-    database.executemany("INSERT INTO totals VALUES (?, ?, ?)", totals)
+def _type(field: pa.Field) -> str:
+    if pa.types.is_integer(field.type):
+        return "INTEGER"
+    return "REAL" if pa.types.is_floating(field.type) else "TEXT"

@@ -10,7 +10,7 @@ from threading import Event
 
 from allocsim.engine import entry_points, is_warm
 from allocsim.errors import AllocsimError
-from allocsim.experiment.store import RunStore, StoredRun, StoreError
+from allocsim.experiment.records import Record
 from allocsim.experiment.sweep import Run
 from allocsim.machine import Machine
 from allocsim.policy import Policy, load_policy
@@ -30,19 +30,16 @@ class Failure:
     details: str = ""
 
 
-def perform(run: Run, root: Path, stop: Event | None = None) -> StoredRun | Failure:
-    """Simulates a run and stores its result below `root`; what goes wrong inside is a Failure.
+def perform(run: Run, stop: Event | None = None) -> Record | Failure:
+    """Simulates a run; the record to store, or a Failure for what went wrong inside.
 
-    StoreError is raised: where nothing can be written, no other run can succeed. Stopped is raised
-    soon after `stop` is set.
+    Stopped is raised soon after `stop` is set.
     """
     started = time.perf_counter()
     try:
         result = simulated(run, stop)
         result.close()
-        return RunStore(root).write(run, result, time.perf_counter() - started)
-    except StoreError:
-        raise
+        return Record.of(run, result, time.perf_counter() - started)
     except AllocsimError as error:
         return Failure(str(error))
     except Exception as error:

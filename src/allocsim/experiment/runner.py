@@ -1,21 +1,17 @@
 """Makes the runs of an experiment that are not there yet, and keeps whatever gets finished."""
 
-import fcntl
-import os
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from allocsim.experiment.crew import Crew, Kind
 from allocsim.experiment.perform import Failure, perform
 from allocsim.experiment.progress import Reporter
-from allocsim.experiment.store import RunStore, StoredRun, StoreError, cannot_store
+from allocsim.experiment.records import StoredRun
+from allocsim.experiment.store import RunStore
 from allocsim.experiment.sweep import Run
 from allocsim.experiment.units import show_bytes, show_ns
-from allocsim.outputs import check_folder
 
 _DIED = Failure("its worker process died: perhaps killed for want of memory; try --jobs 1")
 
@@ -42,25 +38,24 @@ def make_runs(
     """Makes the runs whose results are missing, or all if `force`; a key is computed once.
 
     Ctrl-C ends it with the outcome so far. A failing run does not stop the others; StoreError does.
+    The caller holds the store's lock.
     """
     outcome = Outcome(runs)
     by_key = {run.key: run for run in runs}
-    with _only_writer(store):
-        if not force:
-            found = ((key, store.find(key)) for key in by_key)
-            outcome.stored = {key: stored for key, stored in found if stored}
-        outcome.kept = len(outcome.stored)
-        missing = [run for key, run in by_key.items() if key not in outcome.stored]
-        reporter.begin(len(missing), outcome.kept)
-        sweep = _Sweep(outcome, store, reporter, missing)
-        try:
-            if missing:
-                sweep.work(Crew(kind, min(jobs, len(missing))))
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-        finally:
-            reporter.close()
-            store.remove_drafts()
+    if not force:
+        outcome.stored = store.find(by_key)
+        outcome.stored |= store.adopt(by_key.keys() - outcome.stored.keys())
+    outcome.kept = len(outcome.stored)
+    missing = [run for key, run in by_key.items() if key not in outcome.stored]
+    reporter.begin(len(missing), outcome.kept)
+    sweep = _Sweep(outcome, store, reporter, missing)
+    try:
+        if missing:
+            sweep.work(Crew(kind, min(jobs, len(missing))))
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+    finally:
+        reporter.close()
     return outcome
 
 
@@ -95,7 +90,7 @@ class _Sweep:
             self._submit(crew, self._queue.popleft(), False)
 
     def _submit(self, crew: Crew, run: Run, alone: bool) -> None:
-        crew.submit((run, alone), perform, run, self._store.root)
+        crew.submit((run, alone), perform, run)
 
     def _take_in(self, crew: Crew) -> None:
         for (run, alone), future in crew.collect():
@@ -117,8 +112,10 @@ class _Sweep:
         if isinstance(result, Failure):
             self._fail(run, result)
         else:
-            self._outcome.stored[run.key] = result
-            self._reporter.end_run(run, _words(result), failed=False)
+            stored = result.checked()
+            self._store.write(result)
+            self._outcome.stored[run.key] = stored
+            self._reporter.end_run(run, _words(stored), failed=False)
 
     def _fail(self, run: Run, failure: Failure) -> None:
         self._outcome.failed[run.key] = failure
@@ -129,21 +126,3 @@ def _words(stored: StoredRun) -> str:
     cpu = show_ns(stored.totals["cpu_ns"])
     peak = show_bytes(stored.totals["resident_peak_bytes"])
     return f"{cpu} CPU, {peak} resident at peak ({stored.seconds:.1f} s)"
-
-
-@contextmanager
-def _only_writer(store: RunStore) -> Iterator[None]:
-    """Holds the folder's lock, so that two sweeps do not write to it at once."""
-    check_folder(store.root)
-    try:
-        store.root.mkdir(parents=True, exist_ok=True)
-        lock = os.open(store.root / ".lock", os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise cannot_store(store.root, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise StoreError(f"{store.root}: another sweep is writing there; wait for it") from None
-    finally:
-        os.close(lock)
