@@ -203,6 +203,26 @@ def test_another_allocator_by_its_path(tmp_path: Path) -> None:
     assert bump.counts.totals["minor_faults"] >= 10 * 48
 
 
+def test_what_has_no_malloc_is_not_taken_for_an_allocator(tmp_path: Path) -> None:
+    text, library = tmp_path / "text.so", tmp_path / "other.c"
+    text.write_text("no library")
+    library.write_text("int other(void) { return 1; }\n")
+    for path in (build(library, shared=True), text):
+        with pytest.raises(InputError, match=r"no malloc in it that the loader takes"):
+            find_allocator(str(path))
+
+
+def test_a_trace_without_ops_cannot_be_measured(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^trace: no ops; there is nothing to measure$"):
+        measure(Trace.of(op=[], object=[], size=[]), [find_allocator("glibc")], rounds=1)
+
+
+def test_a_trace_that_does_nothing_is_measured() -> None:
+    mark = Trace.of(op=Op.MARK, object=[-1], size=[0])
+    [found] = measure(mark, [find_allocator("glibc")], rounds=1)
+    assert (found.counts.totals["ops"], found.counts.totals["syscalls"]) == (1, 0)
+
+
 def test_musl_is_measured_by_its_own_loader() -> None:
     if shutil.which("musl-gcc") is None:
         pytest.skip("musl-gcc is not installed (Debian: apt install musl-tools)")

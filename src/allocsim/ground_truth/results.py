@@ -64,7 +64,7 @@ class GroundTruth:
     start_maps, end_maps: in the format of /proc/PID/maps, the replayer's own mapping included.
     start_brk, end_brk: the break before the first and after the last op.
     mallinfo2: at the end; empty for a library without it. cpus: that the program could run on.
-    libc: its version. samples: rows of ops done and of all resident pages then, the first before
+    libc: its version. malloc_file: of the program or library whose malloc is called. samples: rows of ops done and of all resident pages then, the first before
     any op; the replayer's own pages are included, so differences count. None unless asked for.
     """
 
@@ -81,6 +81,7 @@ class GroundTruth:
     mallinfo2: dict[str, int]
     cpus: int
     libc: str
+    malloc_file: str
     samples: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def __len__(self) -> int:
@@ -120,8 +121,19 @@ def read_ground_truth(folder: Path) -> GroundTruth:
         mallinfo2=_named(summary, "mallinfo2."),
         cpus=int(summary["cpus"]),
         libc=summary["libc"],
+        malloc_file=_file_at(int(summary["malloc"]), end.maps),
         samples=_read_samples(folder / "samples"),
     )
+
+
+def _file_at(address: int, maps: str) -> str:
+    """The file that is mapped at an address, or ""."""
+    for line in maps.splitlines():
+        addresses, _, _, _, _, *name = line.split(maxsplit=5)
+        low, high = (int(text, 16) for text in addresses.split("-"))
+        if low <= address < high:
+            return name[0] if name else ""
+    return ""
 
 
 def read_summary(folder: Path) -> dict[str, str]:

@@ -2,6 +2,8 @@
 #ifndef ALLOCSIM_SUMMARY_H
 #define ALLOCSIM_SUMMARY_H
 
+#include <stdlib.h>
+
 #include "affinity.h"
 #include "counters.h"
 #include "files.h"
@@ -43,6 +45,7 @@ static char *append_summary(char *end, uint64_t ops, uint64_t start_brk) {
     end = append_line(end, "end_brk", (uint64_t)RAW(SYS_brk, 0));
     end = append_line(end, "cpus", pretended_cpus);
     end = append_line(end, "far_bytes", far.length);
+    end = append_line(end, "malloc", (uint64_t)&malloc);
     end = append_text(end, "libc ");
     end = append_text(end, gnu_get_libc_version ? gnu_get_libc_version() : "unknown");
     *end++ = '\n';

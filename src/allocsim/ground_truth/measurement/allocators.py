@@ -7,9 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from allocsim.errors import InputError, suggestion
+from allocsim.ground_truth.replay import replay
 from allocsim.ground_truth.start import Surroundings, build_musl_replayer
+from allocsim.trace import Trace
 
 PRELOAD = "LD_PRELOAD"
+LIBC = "libc.so.6"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,20 @@ def _given(name: str) -> Allocator:
     path = Path(name).absolute()
     if not path.is_file():
         raise InputError(f"{name}: no such file; give the shared library of an allocator")
-    return _preloaded(name, path)
+    allocator = _preloaded(name, path)
+    _check_malloc(allocator)
+    return allocator
+
+
+def _check_malloc(allocator: Allocator) -> None:
+    """Refuse a library without malloc, or one that the loader ignores: glibc's would be called."""
+    nothing = Trace.of(op=[], object=[], size=[])
+    found = replay(nothing, syscalls=False, **allocator.surroundings).malloc_file
+    if Path(found).name == LIBC:
+        raise InputError(
+            f"{allocator.name}: no malloc in it that the loader takes; "
+            "give the shared library of an allocator"
+        )
 
 
 def _preloaded(name: str, path: Path) -> Allocator:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from allocsim.errors import InputError
 from allocsim.ground_truth.measurement.timing import Case
 from allocsim.ground_truth.replay import replay
 from allocsim.ground_truth.results import PAGE_BYTES, SYSCALL_NAMES, GroundTruth
@@ -31,12 +32,16 @@ class Counts:
 def checked_calls(source: TraceSource) -> dict[str, int]:
     """How often the program itself makes each system call, by its name.
 
-    InputError for ops that make no sense: the replayer trusts its input.
+    InputError for ops that make no sense, since the replayer trusts its input, and for none at all.
     """
     calls = dict.fromkeys(OWN_CALLS.values(), 0)
+    n_ops = 0
     for batch in validated(source):
+        n_ops += len(batch)
         for op, name in OWN_CALLS.items():
             calls[name] += int((batch.op == op).sum())
+    if not n_ops:
+        raise InputError(f"{getattr(source, 'path', 'trace')}: no ops; there is nothing to measure")
     return calls
 
 
