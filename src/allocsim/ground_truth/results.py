@@ -64,8 +64,9 @@ class GroundTruth:
     start_maps, end_maps: in the format of /proc/PID/maps, the replayer's own mapping included.
     start_brk, end_brk: the break before the first and after the last op.
     mallinfo2: at the end; empty for a library without it. cpus: that the program could run on.
-    libc: its version. malloc_file: of the program or library whose malloc is called. samples: rows of ops done and of all resident pages then, the first before
-    any op; the replayer's own pages are included, so differences count. None unless asked for.
+    libc: its version. malloc_file: of the program or library whose malloc is called. samples: rows
+    of ops done and of all resident pages then, the first before any op; the replayer's own pages
+    are included, so differences count. None unless asked for.
     """
 
     address: np.ndarray
