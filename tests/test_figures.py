@@ -21,6 +21,7 @@ from allocsim.figures.tradeoff import draw_tradeoff, pareto_front
 from allocsim.figures.view import view_of
 from allocsim.metrics import THREAD_COLUMNS, WALK_COLUMNS
 from allocsim.simulation import Result
+from allocsim.trace import Op, Trace, write_trace
 
 pytestmark = pytest.mark.slow
 
@@ -243,6 +244,18 @@ def test_no_legend_covers_data(view, draw):
 def test_policies_are_told_apart_without_colour(view):
     looks = view.looks.values()
     assert len({look.marker for look in looks}) == len({str(look.line) for look in looks}) == 2
+
+
+@pytest.mark.parametrize("trace", [Trace.of([], [], []), Trace.of([Op.MARK], [-1], [0])])
+def test_a_workload_that_does_nothing_has_figures(trace, tmp_path):
+    write_trace(tmp_path / "nothing.parquet", trace)
+    spec = 'name = "nothing"\nworkloads = ["nothing.parquet"]\n[[policies]]\nuse = "bump.py"\n'
+    (tmp_path / "bump.py").write_text(POLICY)
+    (tmp_path / "nothing.toml").write_text(spec)
+    console = Console(file=io.StringIO())
+    assert run_command(str(tmp_path / "nothing.toml"), tmp_path / "out", 1, False, console) == 0
+    assert draw_tradeoff(view_of(tmp_path / "out")).axes[0].get_xscale() == "linear"
+    assert all(path.stat().st_size for path in draw_figures(tmp_path / "out"))
 
 
 def test_no_results_and_damaged_ones_are_told(tmp_path, folder):

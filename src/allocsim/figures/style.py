@@ -141,8 +141,13 @@ def log_if_wide(axis: Any, values: Iterable[float]) -> None:
 
 
 def log_axis(axis: Any, values: Iterable[float]) -> None:
-    """A logarithmic axis with plain numbers at its ticks, several of them however short it is."""
+    """A logarithmic axis with plain numbers at its ticks, several of them however short it is.
+
+    The axis stays linear where a value has no logarithm: a run without ops costs nothing.
+    """
     values = list(values)
+    if not all(value > 0 for value in values):
+        return
     scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
     scale("log")
     span = max(values) / min(values)
