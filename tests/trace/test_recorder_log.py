@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from allocsim.trace.recorder_log import CAPACITY, HEADER_BYTES, Kind, Process, Resident
+from allocsim.trace.recorder_log import CAPACITY, HEADER_BYTES, Kind, Resident
 from allocsim.trace.recorder_mappings import Mappings, Piece, joined, overlap
+from allocsim.trace.recorder_process import Process
 
 PAGE = 4096
 
@@ -18,12 +19,12 @@ def packed(order: int, kind: Kind, address: int, size: int = 0, ticks: int = 0) 
 
 
 def write_log(path: Path, flushed: list[bytes], buffer: list[bytes]) -> None:
-    header = struct.pack("<QQ", 1, len(flushed)).ljust(HEADER_BYTES, b"\0")
+    header = struct.pack("<QQ", 2, len(flushed)).ljust(HEADER_BYTES, b"\0")
     path.write_bytes(header + b"".join(buffer).ljust(CAPACITY * 32, b"\0") + b"".join(flushed))
 
 
 def process(folder: Path, stopped: int | None = None) -> Process:
-    numbers = (1, 2, 0, 0, 0, False, 0, 0, 0, 0, 0, stopped, 0, False, "p", ("p",))
+    numbers = (1, 2, 0, 0, 0, False, 0, 0, 0, 0, 0, stopped, 0, 0, False, "p", {}, ("p",))
     return Process(folder / "1.0.process", *numbers)
 
 

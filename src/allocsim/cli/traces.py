@@ -9,12 +9,17 @@ import typer
 from allocsim.cli.options import TraceFile, TraceOutput
 from allocsim.terminal import say
 
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an earlier recording, its children's traces too.")
+]
+
 
 def record_program(
     output: TraceOutput,
     command: Annotated[
         list[str], typer.Argument(help="The program and its arguments.", metavar="PROGRAM [ARGS]")
     ],
+    force: Force = False,
 ) -> None:
     """Run a program and record its memory calls; its children get traces of their own.
 
@@ -26,7 +31,7 @@ def record_program(
     """
     from allocsim.trace.recorder import record
 
-    recording = record(command, output)
+    recording = record(command, output, force=force)
     say(recording.summary(), sys.stderr)
     raise typer.Exit(recording.exit_code)
 
@@ -97,14 +102,15 @@ def trace_export(
 def trace_convert(
     folder: Annotated[Path, typer.Argument(help="The folder that `allocsim record` kept.")],
     output: TraceOutput,
+    force: Force = False,
 ) -> None:
-    """Finish a recording whose trace could not be written, for want of room or permission.
+    """Finish a recording whose traces could not be written, or whose `allocsim record` was killed.
 
-    `allocsim record` tells when that is so, and where the recording is. It is removed when all its
-    traces are written.
+    `allocsim record` says where the recording is; that of a killed one is a hidden folder beside
+    its output. It is removed when all its traces are written.
 
     Example: `allocsim trace convert .run.parquet.x1y2z3 -o run.parquet`
     """
     from allocsim.trace.recorder_traces import convert
 
-    say(convert(folder, output).summary(), sys.stderr)
+    say(convert(folder, output, force=force).summary(), sys.stderr)

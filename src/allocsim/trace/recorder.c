@@ -4,11 +4,14 @@
  * reallocarray is not taken: libc's calls realloc, where it is seen. Nor is malloc_usable_size:
  * the program finds the allocator's own.
  */
-#include "recorder_log.h"
+#include "recorder_threads.h"
 #include "recorder_memory.h"
 
-#include <dlfcn.h>
 #include <malloc.h>
+#include <spawn.h>
+
+typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                           const posix_spawnattr_t *, char *const *, char *const *);
 
 #define TAKEN __attribute__((visibility("default")))
 
@@ -28,6 +31,15 @@ static struct {
     void *(*mremap)(void *, size_t, size_t, int, ...);
     int (*madvise)(void *, size_t, int);
     void (*exit_now)(int);
+    int (*execve)(const char *, char *const *, char *const *);
+    int (*execvpe)(const char *, char *const *, char *const *);
+    int (*fexecve)(int, char *const *, char *const *);
+    spawn_function *posix_spawn, *posix_spawnp;
+    int (*chroot)(const char *);
+    int (*setuid)(uid_t);
+    int (*seteuid)(uid_t);
+    int (*setreuid)(uid_t, uid_t);
+    int (*setresuid)(uid_t, uid_t, uid_t);
     int ready;
 } real;
 
@@ -86,6 +98,16 @@ static void find_all(void)
     real.mremap = dlsym(RTLD_NEXT, "mremap");
     real.madvise = dlsym(RTLD_NEXT, "madvise");
     real.exit_now = dlsym(RTLD_NEXT, "_exit");
+    real.execve = dlsym(RTLD_NEXT, "execve");
+    real.execvpe = dlsym(RTLD_NEXT, "execvpe");
+    real.fexecve = dlsym(RTLD_NEXT, "fexecve");
+    real.posix_spawn = dlsym(RTLD_NEXT, "posix_spawn");
+    real.posix_spawnp = dlsym(RTLD_NEXT, "posix_spawnp");
+    real.chroot = dlsym(RTLD_NEXT, "chroot");
+    real.setuid = dlsym(RTLD_NEXT, "setuid");
+    real.seteuid = dlsym(RTLD_NEXT, "seteuid");
+    real.setreuid = dlsym(RTLD_NEXT, "setreuid");
+    real.setresuid = dlsym(RTLD_NEXT, "setresuid");
 }
 
 /* Find the real functions, once; 0 while that is under way. The first call comes before there are
@@ -152,6 +174,8 @@ static inline __attribute__((always_inline)) void leave(void)
 {
     if (UNLIKELY(foreign) && self.frame == (char *)__builtin_frame_address(0))
         self.frame = NULL;
+    if (UNLIKELY(self.is_ending))
+        end_call_of_ending_thread();
 }
 
 static inline __attribute__((always_inline)) void *received(struct call call, enum kind kind,
@@ -388,6 +412,8 @@ TAKEN void _exit(int status)
 }
 
 TAKEN void _Exit(int status) __attribute__((alias("_exit")));
+
+#include "recorder_programs.h"
 
 /* The clock of the events, for recorder.py to compare with the system's. */
 TAKEN uint64_t allocsim_recorder_ticks(void)

@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import os
 import re
-import resource
 import shutil
 import signal
 import tempfile
@@ -19,14 +18,17 @@ from typing import Any
 
 from allocsim.cbuild import build
 from allocsim.errors import InputError
-from allocsim.outputs import AtomicFile, cannot_write
+from allocsim.outputs import cannot_write
 from allocsim.trace.recorder_ending import Ending, reserve
+from allocsim.trace.recorder_output import check_output
 from allocsim.trace.recorder_program import check_recordable, find_program
-from allocsim.trace.recorder_traces import Recording, convert
+from allocsim.trace.recorder_summary import Recording
+from allocsim.trace.recorder_traces import convert
 
 SOURCE = Path(__file__).parent / "recorder.c"
 FLAGS = ("-fvisibility=hidden", "-fno-builtin-malloc", "-fno-builtin-calloc", "-lpthread", "-ldl")
 FOLDER_VARIABLE = "ALLOCSIM_RECORD_FOLDER"
+LIBRARY_COPY = "recorder.so"
 LONGEST_FOLDER = 900
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
@@ -34,42 +36,91 @@ _IGNORED = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends them to the pro
 _CALIBRATION_NS = 20_000_000
 
 
-def record(command: Sequence[str], output: Path) -> Recording:
+def record(command: Sequence[str], output: Path, *, force: bool = False) -> Recording:
     """Run `command`, a program and its arguments, and write its trace to `output`.
 
     Each child process, and each program that a process ran before it called exec, gets a trace
     beside it: for `t.parquet`, `t.1-sh.parquet`, numbered by their start. Raises InputError when
-    the program cannot be found or preloaded into, without a compiler, and when nothing was seen.
-    When the traces cannot be written the logs are kept, and the error says how to `convert` them.
+    the program cannot be found or preloaded into, without a compiler, when nothing was seen, and
+    when there is an earlier recording, which `force` replaces. When the traces cannot be written
+    the logs are kept, and the error says how to `convert` them.
     """
     program = find_program(command[0])
     check_recordable(program)
-    AtomicFile(output)  # refuses what is no place for a file, before the program runs
+    check_output(output, "", force=force)
     library = build(SOURCE, shared=True, flags=FLAGS)
     folder = _folder_beside(output)
     try:
-        reserve(folder)
-        clock = _Clock(library)
-        pid, status, usage = _run(program, command, _environment(library, folder))
-        Ending.of(pid, status, usage, clock.ticks_per_ns()).save(folder)
+        run = _Run(folder, library)
+        run.start(program, command)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise cannot_write(output, error) from error
         raise
-    return convert(folder, output)
+    return convert(folder, output, force=force, ending=run.wait())
 
 
 def _folder_beside(output: Path) -> Path:
-    """A new folder for the logs, on the output's file system."""
+    """A new folder for the logs, on the output's file system.
+
+    Programs that the superuser starts may go on as other users: they find their way through it.
+    """
     try:
         folder = tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.absolute().parent)
+        if os.geteuid() == 0:
+            Path(folder).chmod(0o711)
     except OSError as error:
         raise cannot_write(output, error) from error
     if len(os.fsencode(folder)) > LONGEST_FOLDER:
         Path(folder).rmdir()
         raise InputError(f"{output}: the path is too long; at most {LONGEST_FOLDER} bytes")
     return Path(folder)
+
+
+class _Run:
+    """One run of a program, recorded into `folder`."""
+
+    def __init__(self, folder: Path, library: Path) -> None:
+        self._folder = folder
+        self._environment = _environment(library, folder)
+        self._recording = reserve(folder)
+        self._clock = _Clock(library)
+        if os.geteuid() == 0:
+            _copy_for_other_users(library, folder)
+
+    def start(self, program: Path, command: Sequence[str]) -> None:
+        """Start the program; raises InputError if the system refuses."""
+        ignored_by_python = [signal.SIGPIPE, signal.SIGXFSZ]
+        try:
+            self._pid = os.posix_spawn(
+                program, list(command), self._environment, setsigdef=ignored_by_python
+            )
+        except OSError as error:
+            raise InputError(f"{program}: cannot be run: {error.strerror}") from error
+
+    def wait(self) -> Ending:
+        """Its end; noted in the folder, and before that as much as is known."""
+        with _signals_passed_on(self._pid):
+            ending = Ending(self._recording, self._pid, self._clock.ticks_per_ns())
+            self._note(ending)
+            _, status, usage = os.wait4(self._pid, 0)
+        ending = ending.at_end(status, usage, self._clock.ticks_per_ns())
+        self._note(ending)
+        return ending
+
+    def _note(self, ending: Ending) -> None:
+        """It only serves if this process is killed: a disk that refuses is no reason to stop."""
+        with contextlib.suppress(OSError):
+            ending.save(self._folder)
+
+
+def _copy_for_other_users(library: Path, folder: Path) -> None:
+    """The cache may be closed to the users that a program of the superuser changes to."""
+    with contextlib.suppress(OSError):
+        copy = folder / LIBRARY_COPY
+        shutil.copyfile(library, copy)
+        copy.chmod(0o755)
 
 
 class _Clock:
@@ -101,20 +152,6 @@ def _environment(library: Path, folder: Path) -> dict[str, str]:
     others = os.environ.get("LD_PRELOAD")
     preload = f"{library}:{others}" if others else str(library)
     return {**os.environ, "LD_PRELOAD": preload, FOLDER_VARIABLE: str(folder)}
-
-
-def _run(
-    program: Path, command: Sequence[str], environment: dict[str, str]
-) -> tuple[int, int, resource.struct_rusage]:
-    """Run to the end; returns the process's number, its wait status and its resource usage."""
-    ignored_by_python = [signal.SIGPIPE, signal.SIGXFSZ]
-    try:
-        pid = os.posix_spawn(program, list(command), environment, setsigdef=ignored_by_python)
-    except OSError as error:
-        raise InputError(f"{program}: cannot be run: {error.strerror}") from error
-    with _signals_passed_on(pid):
-        _, status, usage = os.wait4(pid, 0)
-    return pid, status, usage
 
 
 @contextlib.contextmanager

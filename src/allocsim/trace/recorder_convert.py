@@ -8,7 +8,8 @@ import numpy as np
 from allocsim.trace.columns import Trace
 from allocsim.trace.ops import Op
 from allocsim.trace.provenance import Provenance
-from allocsim.trace.recorder_log import Kind, Process
+from allocsim.trace.recorder_log import Kind
+from allocsim.trace.recorder_process import Process
 from allocsim.trace.recorder_survey import BIG_BYTES, MappingRow, Survey
 
 _OP_OF_KIND = np.zeros(256, np.uint8)

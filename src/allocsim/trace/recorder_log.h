@@ -12,33 +12,20 @@
  * What must not survive a fork lies in one page that the kernel wipes in the child, whichever way
  * it was forked: the child finds no generation there, and starts files of its own.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include "recorder_files.h"
 
-#if !defined(__LP64__)
-#error "the recorder needs a 64-bit machine"
-#endif
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* ---- Formats: recorder_log.py reads these, keep both alike ---------------------------------- */
 
-enum { LOG_VERSION = 1, CAPACITY = 4096, HEADER_BYTES = 4096, NAME_BYTES = 1024 };
+enum { LOG_VERSION = 2, CAPACITY = 4096, HEADER_BYTES = 4096, PREFIX_BYTES = 48, SHORT_NAME_BYTES = 96 };
 
 enum kind {
     NOTHING, /* reserved, but the call never got to write its event */
@@ -71,8 +58,8 @@ struct log {
     uint64_t flushed;  /* events appended to the file behind the buffer */
     uint32_t count;    /* slots of the buffer given out; may exceed CAPACITY */
     struct log *spare; /* next in the list of logs without a thread */
-    char path[NAME_BYTES];
-    char padding[HEADER_BYTES - 32 - NAME_BYTES];
+    char name[SHORT_NAME_BYTES]; /* in the folder */
+    char padding[HEADER_BYTES - 32 - SHORT_NAME_BYTES];
     struct event events[CAPACITY];
 };
 
@@ -83,10 +70,12 @@ struct process {
     uint64_t file_kib;      /* resident pages of files: code, most of all */
     uint64_t minor_faults, major_faults, cpu_ns;
     uint64_t stopped;       /* 0, or one more than the first order number that may be missing */
+    uint64_t stop_error;    /* the errno that stopped the recording */
     uint64_t other_mappings; /* mmap calls left out: of files, or shared */
     uint64_t allocator_is_foreign;
-    char program[NAME_BYTES];
-    char command[HEADER_BYTES - 15 * 8 - NAME_BYTES]; /* arguments, each ended by a 0 byte */
+    char program[NAME_BYTES];     /* the path that was executed */
+    char environment[NAME_BYTES]; /* variables that C libraries' allocators read, 0 after each */
+    char command[HEADER_BYTES - 16 * 8 - 2 * NAME_BYTES]; /* arguments, 0 after each */
 };
 
 _Static_assert(sizeof(struct event) == 32, "recorder_log.py relies on it");
@@ -102,17 +91,23 @@ struct state { /* wiped by fork */
     uint32_t lock, threads, logs;
     struct log *spare;
     struct process *process;
-    char prefix[NAME_BYTES]; /* of the paths of this process's files */
+    char prefix[PREFIX_BYTES]; /* of the names of this process's files */
 };
 
 static struct state nowhere = {.off = 1};
 static struct state *state = &nowhere;
-static char folder[NAME_BYTES]; /* where all files go */
 static pthread_key_t thread_end;
+
+static struct { /* as the program was started: it may change all of this */
+    char program[NAME_BYTES], environment[NAME_BYTES];
+    char library[NAME_BYTES]; /* the recorder itself */
+} started;
 
 static __thread struct {
     struct log *log;
-    uint32_t generation, thread;
+    uint32_t generation;         /* of the log; 0 if it is only for one call */
+    uint32_t thread, numbered;   /* the thread's number, and the generation that gave it */
+    uint32_t is_ending, n_calls; /* whether each call takes a log of its own; calls under way */
     char *frame; /* of the allocator's outermost call under way, if calls may nest */
 } self __attribute__((tls_model("initial-exec")));
 
@@ -134,64 +129,6 @@ static inline uint64_t next_order(void)
     return __atomic_fetch_add(&state->order, 1, __ATOMIC_SEQ_CST);
 }
 
-/* ---- System calls that are no cancellation points and take no libc locks ---------------------- */
-
-static int open_file(const char *path, int flags)
-{
-    return syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600);
-}
-
-static int write_all(int file, const void *data, size_t length, off_t offset)
-{
-    for (size_t done = 0; done < length;) {
-        long n = syscall(SYS_pwrite64, file, (const char *)data + done, length - done, offset + done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -1;
-        done += n;
-    }
-    return 0;
-}
-
-static uint64_t block_signals(void)
-{
-    uint64_t all = ~0ull, before = 0;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-    return before;
-}
-
-static void restore_signals(uint64_t before)
-{
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
-}
-
-/* A file beyond the program's RLIMIT_FSIZE failed with EFBIG and left a signal that would end the
- * program once signals are unblocked: take it back. */
-static void drop_size_signal(void)
-{
-    uint64_t only = 1ull << (SIGXFSZ - 1);
-    struct timespec at_once = {0, 0};
-    syscall(SYS_rt_sigtimedwait, &only, NULL, &at_once, sizeof only);
-}
-
-/* Map a new file of `length` zero bytes; its blocks are on disk already, so that a full disk shows
- * here and never as a SIGBUS. NULL with errno EEXIST if there is such a file. */
-static void *map_new_file(const char *path, size_t length)
-{
-    int file = open_file(path, O_RDWR | O_CREAT | O_EXCL);
-    if (file < 0)
-        return NULL;
-    void *mapped = MAP_FAILED;
-    if (syscall(SYS_fallocate, file, 0, 0l, length) == 0)
-        mapped = (void *)syscall(SYS_mmap, NULL, length, PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_POPULATE, file, 0l);
-    else
-        drop_size_signal();
-    syscall(SYS_close, file);
-    return mapped == MAP_FAILED ? NULL : mapped;
-}
-
 static void lock(void)
 {
     while (__atomic_exchange_n(&state->lock, 1, __ATOMIC_ACQUIRE))
@@ -205,41 +142,58 @@ static void unlock(void)
 
 /* ---- Writing events -------------------------------------------------------------------------- */
 
-static void stop_recording(void)
+static void stop_recording(int error)
 {
+    state->process->stop_error = error;
     state->process->stopped = state->order + 1;
     __atomic_store_n(&state->off, 1, __ATOMIC_RELEASE);
 }
 
-static int append_buffer(struct log *log)
+static int append_events(int file, void *with)
 {
-    int file = open_file(log->path, O_WRONLY);
-    if (file < 0)
-        return -1;
-    int failed = write_all(file, log->events, sizeof log->events,
-                           sizeof *log + log->flushed * sizeof *log->events);
-    syscall(SYS_close, file);
+    struct log *log = with;
+    off_t end = sizeof *log + log->flushed * sizeof *log->events;
+    int failed = write_all(file, log->events, sizeof log->events, end);
     if (failed)
-        drop_size_signal();
+        cut_back(file, end);
     return failed;
 }
 
-/* The buffer is full: append it to the file and give out a slot of the empty one. Signals are
- * blocked, because a handler may allocate. NULL if the disk is full or the file is gone. */
-static __attribute__((noinline)) struct event *slot_after_flush(struct log *log)
+static int append_buffer(struct log *log)
 {
-    struct event *slot = NULL;
-    int saved = errno;
-    uint64_t signals = block_signals();
-    if (log->count >= CAPACITY && append_buffer(log) == 0) {
+    return with_file(log->name, O_WRONLY, append_events, log);
+}
+
+static struct log *log_of_another_file(void);
+
+/* A log with room: this one, once its buffer is appended to its file. If the file may not be opened
+ * any more (the program has another user now), another; the full buffer is in its file as it is. */
+static struct log *log_with_room(struct log *log)
+{
+    if (append_buffer(log) == 0) {
         __atomic_store_n(&log->flushed, log->flushed + CAPACITY, __ATOMIC_RELEASE);
         memset(log->events, 0, sizeof log->events);
         log->count = 0;
+        return log;
     }
-    if (log->count < CAPACITY)
-        slot = &log->events[log->count++];
-    else
-        stop_recording(), self.log = NULL;
+    int error = errno;
+    struct log *other = error == EACCES || error == EPERM ? log_of_another_file() : NULL;
+    if (!other)
+        stop_recording(error);
+    return other;
+}
+
+/* The buffer is full: make room and give out a slot. Signals are blocked, because a handler may
+ * allocate, and have made room already. NULL if the disk is full or the file is gone. */
+static __attribute__((noinline)) struct event *slot_after_flush(struct log *log)
+{
+    int saved = errno;
+    uint64_t signals = block_signals();
+    if (self.log)
+        log = self.log; /* a call under way may still know the log before */
+    if (log->count >= CAPACITY)
+        self.log = log = log_with_room(log);
+    struct event *slot = log ? &log->events[log->count++] : NULL;
     restore_signals(signals);
     errno = saved;
     return slot;
@@ -293,138 +247,4 @@ static inline void put_ticks(struct written written, uint64_t took)
         written.event->address |= took >> 24 << 48;
         written.event->order |= took & 0xffffff;
     }
-}
-
-/* ---- Processes and threads ------------------------------------------------------------------- */
-
-static void read_text(const char *path, char *text, size_t size)
-{
-    int file = open_file(path, O_RDONLY);
-    long n = file < 0 ? 0 : syscall(SYS_read, file, text, size - 1);
-    text[n > 0 ? n : 0] = 0;
-    if (file >= 0)
-        syscall(SYS_close, file);
-}
-
-static void describe_process(struct process *process)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    process->pid = syscall(SYS_getpid);
-    process->parent = getppid();
-    process->start_ticks = ticks();
-    process->start_faults = usage.ru_minflt;
-    process->start_peak_kib = usage.ru_maxrss;
-    long n = syscall(SYS_readlink, "/proc/self/exe", process->program, NAME_BYTES - 1);
-    process->program[n > 0 ? n : 0] = 0;
-    read_text("/proc/self/cmdline", process->command, sizeof process->command);
-    process->version = LOG_VERSION;
-}
-
-/* Make the files of this process, or of this program if the process has run another before. */
-static int start_process(void)
-{
-    int room = sizeof state->prefix - 32, tries = 0;
-    do {
-        snprintf(state->prefix, room, "%s/%ld.%d", folder, syscall(SYS_getpid), tries);
-        char path[NAME_BYTES + 16];
-        snprintf(path, sizeof path, "%s.process", state->prefix);
-        state->process = map_new_file(path, sizeof *state->process);
-    } while (!state->process && errno == EEXIST && ++tries < 100000);
-    if (!state->process)
-        return -1;
-    describe_process(state->process);
-    state->generation = self.generation + 1;
-    return 0;
-}
-
-static struct log *new_log(void)
-{
-    char path[NAME_BYTES];
-    snprintf(path, sizeof path, "%s.%u.log", state->prefix, state->logs);
-    struct log *log = map_new_file(path, sizeof *log);
-    if (!log)
-        return NULL;
-    state->logs++;
-    memcpy(log->path, path, sizeof path);
-    log->version = LOG_VERSION;
-    return log;
-}
-
-static struct log *take_log(void)
-{
-    if (!state->generation && start_process() != 0)
-        return NULL;
-    struct log *log = state->spare;
-    if (log)
-        state->spare = log->spare;
-    else
-        log = new_log();
-    if (log && self.generation != state->generation) {
-        self.thread = state->threads++;
-        self.generation = state->generation;
-    }
-    return log;
-}
-
-/* Give the calling thread a log: at its first call, and at the first call after a fork. */
-static __attribute__((noinline)) struct log *acquire_log(void)
-{
-    if (state->off)
-        return NULL;
-    int saved = errno;
-    uint64_t signals = block_signals();
-    lock();
-    self.log = take_log();
-    if (self.log)
-        put(self.log, THREAD, 0, (void *)(uintptr_t)self.thread, 0, ticks(), 0);
-    else if (state->process)
-        stop_recording();
-    else
-        state->off = 1;
-    unlock();
-    restore_signals(signals);
-    if (self.log)
-        pthread_setspecific(thread_end, self.log);
-    errno = saved;
-    return self.log;
-}
-
-static void release_log(void *unused)
-{
-    (void)unused;
-    uint64_t signals = block_signals();
-    struct log *log = self.log;
-    self.log = NULL;
-    if (log && self.generation == state->generation) {
-        lock();
-        log->spare = state->spare;
-        state->spare = log;
-        unlock();
-    }
-    restore_signals(signals);
-}
-
-/* The calling thread's log, or NULL if nothing is recorded. */
-static inline struct log *own_log(void)
-{
-    if (LIKELY(self.log && self.generation == state->generation))
-        return self.log;
-    return acquire_log();
-}
-
-/* Start recording if `allocsim record` asks for it; a kernel that cannot wipe pages in a forked
- * child (before 4.14) records nothing. */
-static void start_recording(void)
-{
-    const char *wanted = getenv("ALLOCSIM_RECORD_FOLDER");
-    if (!wanted || strlen(wanted) >= sizeof folder - 64)
-        return;
-    strcpy(folder, wanted);
-    void *page = (void *)syscall(SYS_mmap, NULL, sizeof *state, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0l);
-    if (page == MAP_FAILED || syscall(SYS_madvise, page, sizeof *state, MADV_WIPEONFORK))
-        return;
-    if (pthread_key_create(&thread_end, release_log) == 0)
-        state = page;
 }

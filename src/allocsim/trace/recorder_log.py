@@ -1,27 +1,28 @@
 """Reads what the recorder's C library left: `recorder_log.h` defines the formats.
 
-A process leaves one file that describes it, a log for each of its threads that ran at the same
-time, and, if it ended by itself, the list of its resident pages.
+A process leaves one file that describes it (`recorder_process`), a log for each of its threads that
+ran at the same time, and, if it ended by itself, the list of its resident pages.
 """
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 
-LOG_VERSION = 1
+LOG_VERSION = 2
 CAPACITY = 4096
 HEADER_BYTES = 4096
-NAME_BYTES = 1024
 MOST_RUNS = 16
 """Ranges of resident pages told apart in one mapping."""
 MERGED_EVENTS = 2**16
-"""Events in memory at once while the logs of all threads are merged."""
+"""Events in memory at once while the logs of all threads are merged, unless there are very many."""
+FEWEST_READ = 64
+"""Events read at once of each log; more logs than `MERGED_EVENTS` over this need more memory."""
 
 _RAW = np.dtype([("address", "<u8"), ("what", "<u8"), ("entry", "<u8"), ("order", "<u8")])
+_FLUSHED_OFFSET = HEADER_BYTES + CAPACITY * _RAW.itemsize
 _LOW_48 = np.uint64(2**48 - 1)
 
 
@@ -59,101 +60,12 @@ EVENT = np.dtype(
 """One event, unpacked; `ticks` is what the call took."""
 
 
-@dataclass(frozen=True)
-class Process:
-    """One program run by one process, as described by its file `path`.
-
-    Times are in ticks of the recorder's clock, memory in KiB; `file_kib` is what of the resident
-    memory at the end belongs to files, such as code. `has_ended` tells whether the
-    figures at its end are known; `stopped` is the order number from which on events may be
-    missing, because the disk was full, or None.
-    """
-
-    path: Path
-    pid: int
-    parent: int
-    start_ticks: int
-    start_faults: int
-    start_peak_kib: int
-    has_ended: bool
-    peak_kib: int
-    file_kib: int
-    minor_faults: int
-    major_faults: int
-    cpu_ns: int
-    stopped: int | None
-    other_mappings: int
-    allocator_is_foreign: bool
-    program: str
-    arguments: tuple[str, ...]
-
-    @property
-    def faults_before(self) -> int:
-        """Minor faults of the programs that the process ran before this one."""
-        is_first = self.path.suffixes[0] == ".0"
-        return 0 if is_first else self.start_faults
-
-    def logs(self) -> list[Path]:
-        """The files with its threads' events."""
-        return sorted(self.path.parent.glob(f"{self.path.stem}.*.log"))
-
-    def resident(self) -> "Resident | None":
-        """What was resident at its end, if it ended by itself."""
-        path = self.path.with_suffix(".resident")
-        return Resident(path) if self.has_ended and path.exists() else None
-
-    def events(self) -> Iterator[np.ndarray]:
-        """All its events, as arrays of `EVENT`, in order."""
-        paths = self.logs()
-        chunk = max(CAPACITY, MERGED_EVENTS // max(1, len(paths)))
-        for events in _merged([_thread_events(path, chunk) for path in paths]):
-            if self.stopped is None:
-                yield events
-            else:
-                yield events[events["order"] < self.stopped]
-
-
-def read_processes(folder: Path) -> list[Process]:
-    """All processes that left a file in `folder`, by the time they started."""
-    found = (_read_process(path) for path in folder.glob("*.process"))
-    return sorted((p for p in found if p is not None), key=lambda p: (p.start_ticks, p.path.name))
-
-
-def _read_process(path: Path) -> Process | None:
-    """None if the process was killed before it could describe itself."""
-    data = path.read_bytes()
-    numbers = struct.unpack_from("<15Q", data)
-    if len(data) != HEADER_BYTES or numbers[0] != LOG_VERSION:
-        return None
-    text_at = 15 * 8
-    program = data[text_at : text_at + NAME_BYTES].split(b"\0")[0]
-    arguments = data[text_at + NAME_BYTES :].rstrip(b"\0").split(b"\0")
-    return Process(
-        path=path,
-        pid=numbers[1],
-        parent=numbers[2],
-        start_ticks=numbers[3],
-        start_faults=numbers[4],
-        start_peak_kib=numbers[5],
-        has_ended=bool(numbers[6]),
-        peak_kib=numbers[7],
-        file_kib=numbers[8],
-        minor_faults=numbers[9],
-        major_faults=numbers[10],
-        cpu_ns=numbers[11],
-        stopped=numbers[12] - 1 if numbers[12] else None,
-        other_mappings=numbers[13],
-        allocator_is_foreign=bool(numbers[14]),
-        program=program.decode(errors="replace"),
-        arguments=tuple(text.decode(errors="replace") for text in arguments),
-    )
-
-
 class Resident:
     """The resident pages of a process's private memory at its end, as ranges of addresses."""
 
     def __init__(self, path: Path) -> None:
-        ranges = np.fromfile(path, "<u8").astype(np.int64).reshape(-1, 2)
+        bounds = np.fromfile(path, "<u8").astype(np.int64)
+        ranges = bounds[: len(bounds) // 2 * 2].reshape(-1, 2)
         ranges = ranges[ranges[:, 0].argsort()]
         self._start, self._end = ranges[:, 0], ranges[:, 1]
         self._before = np.concatenate(([0], np.cumsum(self._end - self._start)))
@@ -182,37 +94,59 @@ class Resident:
         return int(self._before[index]) - excess
 
 
+def merged_events(logs: list[Path]) -> Iterator[np.ndarray]:
+    """All events of the logs of one process, as arrays of `EVENT`, in order.
+
+    No file stays open: a process may have more logs than this one may have descriptors.
+    """
+    chunk = max(FEWEST_READ, MERGED_EVENTS // max(1, len(logs)))
+    yield from _merged([_thread_events(path, chunk) for path in logs])
+
+
 def _thread_events(path: Path, chunk: int) -> Iterator[np.ndarray]:
     """The events of one log in the order they were written, at most `chunk` at a time.
 
     A process killed between appending its buffer and emptying it leaves those events twice; the
     second time they are left out.
     """
-    thread, last_order = 0, -1
+    thread, last_flushed = 0, -1
+    for offset, n_events in _parts(_n_flushed(path), chunk):
+        raw = np.frombuffer(_whole_events(_read(path, offset, n_events * _RAW.itemsize)), _RAW)
+        events = _unpack(raw, thread)
+        is_buffer = offset < _FLUSHED_OFFSET
+        if is_buffer and not len(events):
+            return  # it is filled from its start
+        if is_buffer:
+            events = events[events["order"] > last_flushed]
+        if len(events):
+            thread = int(events["thread"][-1])
+            last_flushed = last_flushed if is_buffer else int(events["order"].max())
+            yield events
+
+
+def _read(path: Path, offset: int, n_bytes: int) -> bytes:
     with path.open("rb") as file:
-        header = file.read(16)
-        if len(header) < 16:
-            return
-        version, n_flushed = struct.unpack("<QQ", header)
-        if version != LOG_VERSION:
-            return
-        for offset, n_events in _parts(n_flushed, chunk):
-            file.seek(offset)
-            raw = np.frombuffer(_whole_events(file.read(n_events * _RAW.itemsize)), _RAW)
-            events = _unpack(raw, thread)
-            if offset == HEADER_BYTES:
-                events = events[events["order"] > last_order]
-            if len(events):
-                thread, last_order = int(events["thread"][-1]), int(events["order"].max())
-                yield events
+        file.seek(offset)
+        return file.read(n_bytes)
 
 
-def _parts(n_flushed: int, chunk: int) -> Iterator[tuple[int, int]]:
+def _n_flushed(path: Path) -> int | None:
+    """How many events of the log lie behind its buffer; None if it never got its header."""
+    header = _read(path, 0, 16) if path.is_file() else b""
+    if len(header) < 16:
+        return None
+    version, n_flushed = struct.unpack("<QQ", header)
+    n_there = max(0, path.stat().st_size - _FLUSHED_OFFSET) // _RAW.itemsize
+    return min(n_flushed, n_there) if version == LOG_VERSION else None
+
+
+def _parts(n_flushed: int | None, chunk: int) -> Iterator[tuple[int, int]]:
     """Where events lie: (offset in bytes, number); what was flushed first, then the buffer."""
-    first = HEADER_BYTES + CAPACITY * _RAW.itemsize
-    for start in range(0, n_flushed, chunk):
-        yield first + start * _RAW.itemsize, min(chunk, n_flushed - start)
-    yield HEADER_BYTES, CAPACITY
+    if n_flushed is None:
+        return
+    for first, count in ((_FLUSHED_OFFSET, n_flushed), (HEADER_BYTES, CAPACITY)):
+        for start in range(0, count, chunk):
+            yield first + start * _RAW.itemsize, min(chunk, count - start)
 
 
 def _whole_events(data: bytes) -> bytes:

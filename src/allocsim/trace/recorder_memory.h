@@ -105,26 +105,36 @@ static void add_mapping(struct output *output, const char *line)
             each_run(start, end - start, add_range, output);
 }
 
-/* Call `use` with each line of a file of /proc, without allocating; long lines come cut. */
-static void each_line(const char *path, void (*use)(struct output *, const char *),
-                      struct output *output)
+struct lines {
+    void (*use)(struct output *, const char *);
+    struct output *output;
+};
+
+static int use_lines(int file, void *with)
 {
+    struct lines *lines = with;
     char text[4096], line[256];
     unsigned length = 0;
-    int file = open_file(path, O_RDONLY);
     long n;
-    while (file >= 0 && (n = syscall(SYS_read, file, text, sizeof text)) > 0)
+    while ((n = syscall(SYS_read, file, text, sizeof text)) > 0)
         for (long i = 0; i < n; i++) {
             if (text[i] != '\n' && length < sizeof line - 1) {
                 line[length++] = text[i];
             } else if (text[i] == '\n') {
                 line[length] = 0;
-                use(output, line);
+                lines->use(lines->output, line);
                 length = 0;
             }
         }
-    if (file >= 0)
-        syscall(SYS_close, file);
+    return 0;
+}
+
+/* Call `use` with each line of a file of /proc, without allocating; long lines come cut. */
+static int each_line(const char *path, void (*use)(struct output *, const char *),
+                     struct output *output)
+{
+    struct lines lines = {use, output};
+    return with_file(path, O_RDONLY, use_lines, &lines);
 }
 
 static void take_status(struct output *unused, const char *line)
@@ -152,6 +162,16 @@ static void take_figures(struct process *process)
     each_line("/proc/self/status", take_status, NULL);
 }
 
+static int write_resident(int file, void *unused)
+{
+    static struct output output;
+    (void)unused;
+    output = (struct output){.file = file};
+    int failed = each_line("/proc/self/maps", add_mapping, &output);
+    write_ranges(&output);
+    return failed;
+}
+
 /* The process ends: note its figures, and which pages of blocks that were never freed it used.
  * Not for a child of vfork, which has its parent's memory but not its number. */
 static void end_process(void)
@@ -159,15 +179,11 @@ static void end_process(void)
     struct process *process = state->process;
     if (!state->generation || process->pid != (uint64_t)syscall(SYS_getpid))
         return;
-    static struct output output;
-    char path[NAME_BYTES + 16];
-    snprintf(path, sizeof path, "%s.resident", state->prefix);
+    char name[SHORT_NAME_BYTES];
+    uint64_t signals = block_signals();
+    snprintf(name, sizeof name, "%s.resident", state->prefix);
     take_figures(process);
-    output = (struct output){.file = open_file(path, O_WRONLY | O_CREAT | O_TRUNC)};
-    if (output.file < 0)
-        return;
-    each_line("/proc/self/maps", add_mapping, &output);
-    write_ranges(&output);
-    syscall(SYS_close, output.file);
-    process->ended = 1;
+    if (with_file(name, O_WRONLY | O_CREAT | O_TRUNC, write_resident, NULL) == 0)
+        process->ended = 1;
+    restore_signals(signals);
 }

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import struct
 from pathlib import Path
 
@@ -20,6 +21,12 @@ def find_program(name: str) -> Path:
         raise InputError(f"{name}: this file is not executable; chmod +x it")
     where = "" if "/" in name else " on the PATH"
     raise InputError(f"{name}: there is no such program{where}")
+
+
+def gains_privileges(program: Path) -> bool:
+    """Whether the kernel gives `program` another user's or group's rights; it ignores preloads."""
+    mode = program.stat().st_mode
+    return bool(mode & (stat.S_ISUID | stat.S_ISGID))
 
 
 def check_recordable(program: Path) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from allocsim.trace.ops import Op
-from allocsim.trace.recorder_log import EVENT, Kind, Process, Resident
+from allocsim.trace.recorder_log import EVENT, Kind, Resident
 from allocsim.trace.recorder_mappings import Mappings, Piece, joined, overlap
+from allocsim.trace.recorder_process import Process
 
 BIG_BYTES = 16_384
 """From this size on the recorder looks at the page map when a block is freed."""

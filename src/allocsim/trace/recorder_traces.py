@@ -1,209 +1,157 @@
 """What a recording leaves: the logs of its processes become traces, as soon as there is room."""
 
-import platform
-import re
 import shlex
 import shutil
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from allocsim.errors import InputError, OutputError
-from allocsim.trace.provenance import Provenance
+from allocsim.outputs import reason_of
 from allocsim.trace.recorder_convert import Converter
 from allocsim.trace.recorder_ending import Ending, read_ending
-from allocsim.trace.recorder_log import Process, read_processes
+from allocsim.trace.recorder_output import check_output, path_of_child, remove_stale
+from allocsim.trace.recorder_process import Process, read_processes
+from allocsim.trace.recorder_provenance import explained, provenance_of, stop_reason
+from allocsim.trace.recorder_summary import Recorded, Recording
+from allocsim.trace.recorder_unseen import unseen_programs
 from allocsim.trace.writer import TraceWriter
 
-CHILDREN_SHOWN = 10
+_CLOSED = ".ended"
+_DAMAGE = (ArithmeticError, LookupError, ValueError, InputError)
+"""What reading a log that nobody vouches for may raise."""
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """One trace that was written, and what of the process's peak resident memory it explains."""
-
-    path: Path
-    program: str
-    n_ops: int
-    n_threads: int
-    explained: str
-    is_complete: bool
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A finished recording: the exit code, 128 + n if signal n ended the program, and the traces,
-    the program's own first. `n_idle` children made no call."""
-
-    exit_code: int
-    traces: tuple[Recorded, ...]
-    n_idle: int
-
-    def summary(self) -> str:
-        """What was recorded, for people: the program's own trace, then the largest others."""
-        own, *others = self.traces
-        others.sort(key=lambda trace: -trace.n_ops)
-        lines = [_describe(trace) for trace in (own, *others[:CHILDREN_SHOWN])]
-        if hidden := others[CHILDREN_SHOWN:]:
-            n_ops = sum(trace.n_ops for trace in hidden)
-            lines.append(f"{len(hidden)} more traces of other processes, {n_ops:,} ops together")
-        if self.n_idle:
-            lines.append(f"{self.n_idle} more processes made no memory call that could be seen")
-        return "\n".join(lines)
-
-
-def convert(folder: Path, output: Path) -> Recording:
+def convert(
+    folder: Path, output: Path, *, force: bool = False, ending: Ending | None = None
+) -> Recording:
     """Write the traces of the logs in `folder`, which is removed when all are written.
 
-    Else it is kept, and the error (OutputError, KeyboardInterrupt) says how to go on. Raises
-    InputError when the folder holds no recording.
+    Else it is kept, and the error (OutputError, KeyboardInterrupt) says how to go on. `ending` is
+    what the folder says unless given. Raises InputError when the folder holds no recording, when
+    its program still runs, and for an output that is there already, unless with `force`.
     """
-    ending = read_ending(folder)
-    processes = read_processes(folder)
-    own = [process for process in processes if process.pid == ending.pid]
-    if own:
-        main = own[-1]  # what the process became, if it called exec
-        try:
-            recording = _write_all(main, processes, output, ending)
-        except OutputError as error:
-            raise OutputError(f"{error}; {_kept(folder, output)}") from error
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_kept(folder, output)) from None
-    # Children that outlive the program may still write there.
-    shutil.rmtree(folder, ignore_errors=True)
-    if not own:
-        raise InputError(
-            f"{output}: nothing was recorded: the program took no preloaded library in "
-            "(setuid programs refuse), or cleared LD_PRELOAD, or the disk is full"
-        )
+    ending = ending or read_ending(folder)
+    check_output(output, ending.recording, force=force)
+    folder = _closed(folder)
+    kept = _kept(folder, output, force=force)
+    try:
+        recording = _Conversion(folder, output, ending).run()
+        remove_stale(output, ending.recording)
+    except InputError as error:
+        raise type(error)(f"{error}; {kept}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(kept) from None
+    except (OSError, MemoryError) as error:
+        reason = reason_of(error) or "not enough memory"
+        raise OutputError(f"{output}: cannot convert: {reason}; {kept}") from error
+    except Exception as error:
+        error.add_note(kept)
+        raise
+    if not recording.kept:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not recording.traces:
+        raise InputError(_nothing(output, recording))
     return recording
 
 
-def _kept(folder: Path, output: Path) -> str:
+def _closed(folder: Path) -> Path:
+    """Rename the folder, so that processes that outlive the program add nothing more to it."""
+    if folder.name.endswith(_CLOSED):
+        return folder
+    try:
+        return folder.rename(folder.with_name(folder.name + _CLOSED))
+    except OSError:
+        return folder
+
+
+def _kept(folder: Path, output: Path, *, force: bool) -> str:
     """What became of a recording that has no traces yet, and how it gets them."""
-    command = shlex.join(["allocsim", "trace", "convert", str(folder), "-o", str(output)])
-    return f"the recording is kept; once that is mended, or with another -o: {command}"
+    command = ["allocsim", "trace", "convert", str(folder), "-o", str(output)]
+    command += ["--force"] * force
+    return "the recording is kept; once that is mended, or with another -o: " + shlex.join(command)
 
 
-def _write_all(main: Process, processes: list[Process], output: Path, ending: Ending) -> Recording:
-    """Write the traces of the program's own process and of all others."""
-    recorded, n_idle = [_write(main, output, ending, is_main=True)], 0
-    for process in processes:
-        if process is not main:
-            path = _path_of_child(output, len(recorded), process)
-            trace = _write(process, path, ending, is_main=False)
-            recorded += [trace] if trace.n_ops else []
-            n_idle += not trace.n_ops
-    return Recording(ending.exit_code, tuple(recorded), n_idle)
+def _nothing(output: Path, recording: Recording) -> str:
+    told = [*recording.lost, *(f"not recorded: {program}" for program in recording.unseen)]
+    reasons = "; ".join(told) or (
+        "the program took no preloaded library in (setuid programs refuse), or the disk is full"
+    )
+    return f"{output}: nothing was recorded (exit code {recording.exit_code}): {reasons}"
 
 
-def _path_of_child(output: Path, number: int, process: Process) -> Path:
-    name = re.sub(r"[^\w.+-]", "_", Path(process.program).name) or "unknown"
-    return output.with_name(f"{output.stem}.{number}-{name}{output.suffix}")
+class _Conversion:
+    """Writes the traces of the program's own process and of all others."""
+
+    def __init__(self, folder: Path, output: Path, ending: Ending) -> None:
+        self._folder, self._output, self._ending = folder, output, ending
+        self._lost: list[str] = []
+        self._is_damaged = False
+
+    def run(self) -> Recording:
+        """Write all; what cannot be read is left out and named."""
+        processes, unfinished = read_processes(self._folder)
+        self._lost = [_unfinished(path) for path in unfinished]
+        main = _last_of(processes, self._ending.pid)
+        own = self._write(main, self._output, is_main=True) if main else None
+        others = [process for process in processes if process is not main]
+        children, n_idle = self._write_children(others)
+        return Recording(
+            exit_code=self._ending.exit_code,
+            own=own,
+            traces=(*([own] if own else []), *children),
+            n_idle=n_idle,
+            unseen=tuple(unseen_programs(self._folder, processes, unfinished)),
+            lost=tuple(self._lost),
+            kept=self._folder if self._is_damaged else None,
+        )
+
+    def _write_children(self, processes: list[Process]) -> tuple[list[Recorded], int]:
+        """Their traces, and how many made no call: a trace without ops is not kept."""
+        written: list[Recorded] = []
+        n_idle = 0
+        for process in processes:
+            path = path_of_child(self._output, len(written) + 1, process)
+            trace = self._write(process, path, is_main=False)
+            if trace and not trace.n_ops:
+                path.unlink()
+                n_idle += 1
+            elif trace:
+                written.append(trace)
+        return written, n_idle
+
+    def _write(self, process: Process, path: Path, *, is_main: bool) -> Recorded | None:
+        """Write the trace of one process; None if its logs are damaged."""
+        try:
+            return _write_trace(process, path, self._ending, is_main=is_main)
+        except OutputError:
+            raise
+        except _DAMAGE as error:
+            self._is_damaged = True
+            what = f"the logs of process {process.pid} ({process.name}) are damaged"
+            self._lost.append(f"{what}: {error or type(error).__name__}")
+            return None
 
 
-def _write(process: Process, path: Path, ending: Ending, *, is_main: bool) -> Recorded:
-    """Write the trace of one process; a child's trace without ops is not kept."""
+def _last_of(processes: list[Process], pid: int) -> Process | None:
+    """What the process became, if it called exec."""
+    return next((process for process in reversed(processes) if process.pid == pid), None)
+
+
+def _unfinished(path: Path) -> str:
+    pid = path.name.partition(".")[0]
+    return f"process {pid} was killed, or found no room on the disk, before it could be recorded"
+
+
+def _write_trace(process: Process, path: Path, ending: Ending, *, is_main: bool) -> Recorded:
     converter = Converter(process, ending.ticks_per_ns)
     with TraceWriter(path) as writer:
         for batch in converter.batches():
             writer.append(batch)
-        writer.provenance = _provenance(process, converter, ending if is_main else None)
-    if not writer.n_ops and not is_main:
-        path.unlink()
-    explained = _explained(writer.provenance.extras)
-    program = Path(process.program).name
-    complete = process.stopped is None
-    return Recorded(path, program, writer.n_ops, writer.n_threads, explained, complete)
-
-
-def _provenance(process: Process, converter: Converter, ending: Ending | None) -> Provenance:
-    return Provenance(
-        program=process.program,
-        arguments=process.arguments[1:],
-        machine=_machine(),
-        c_library=" ".join(platform.libc_ver()),
-        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        written_source="estimated",
-        notes=_notes(process, converter),
-        extras=_figures(process, converter, ending),
+        writer.provenance = provenance_of(process, converter, ending, is_main=is_main)
+    return Recorded(
+        path=path,
+        program=process.name,
+        n_ops=writer.n_ops,
+        n_threads=writer.n_threads,
+        explained=explained(writer.provenance.extras),
+        stop_reason=stop_reason(process),
     )
-
-
-def _machine() -> str:
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    processor = found[1] if found else platform.machine()
-    return f"{processor}, {platform.system()} {platform.release()}"
-
-
-def _notes(process: Process, converter: Converter) -> str:
-    notes = [
-        "written: of blocks of 16 KiB or more, the bytes in resident pages when the block was "
-        "freed or the program ended; all of smaller ones",
-        "touches of mappings: their resident bytes at the end, as if written from the start",
-    ]
-    if converter.survey.n_assumed:
-        notes.append(
-            f"{converter.survey.n_assumed} big blocks lived when the program was killed or "
-            "replaced by exec: taken as written in full"
-        )
-    if process.allocator_is_foreign:
-        notes.append("the program's allocator is not the C library's")
-    if process.stopped is not None:
-        notes.append("the recording stopped early: the disk was full or files could not be opened")
-    return "; ".join(notes)
-
-
-def _figures(process: Process, converter: Converter, ending: Ending | None) -> dict[str, Any]:
-    """What the program itself needed, as far as it is known, and what the trace explains of it."""
-    totals = converter.totals
-    figures: dict[str, Any] = {
-        "explained_peak_bytes": totals.explained_peak_bytes,
-        "unseen_allocations": totals.unseen_allocations,
-        "unseen_frees": totals.unseen_frees,
-        "file_and_shared_mappings": process.other_mappings,
-    }
-    if process.has_ended:
-        figures["peak_rss_bytes"] = process.peak_kib * 1024
-        figures["file_rss_bytes"] = process.file_kib * 1024
-        figures["minor_faults"] = process.minor_faults - process.faults_before
-        figures["major_faults"] = process.major_faults
-        figures["cpu_ns"] = process.cpu_ns
-    elif ending is not None:
-        figures |= _figures_of_killed(process, ending)
-    if peak := figures.get("peak_rss_bytes"):
-        figures["explained_share_of_peak_rss"] = round(totals.explained_peak_bytes / peak, 4)
-    return figures
-
-
-def _figures_of_killed(process: Process, ending: Ending) -> dict[str, Any]:
-    """From the parent's view; the kernel's peak starts at that of the process's former program,
-    so it tells nothing unless it grew."""
-    figures: dict[str, Any] = {
-        "minor_faults": ending.minor_faults - process.faults_before,
-        "major_faults": ending.major_faults,
-        "cpu_ns": ending.cpu_ns,
-    }
-    if ending.peak_kib > process.start_peak_kib:
-        figures["peak_rss_bytes"] = ending.peak_kib * 1024
-    return figures
-
-
-def _explained(figures: dict[str, Any]) -> str:
-    """The share of peak resident memory that the trace accounts for at its own peak."""
-    peak = figures.get("peak_rss_bytes")
-    if not peak:
-        return "peak RSS unknown"
-    share = figures["explained_share_of_peak_rss"]
-    text = f"explains {share:.0%} of the peak RSS of {peak / 1e6:.1f} MB"
-    if files := figures.get("file_rss_bytes"):
-        text += f" ({files / peak:.0%} is code and other files)"
-    return text
-
-
-def _describe(trace: Recorded) -> str:
-    ops = f"{trace.n_ops:,} op{'s' * (trace.n_ops != 1)}"
-    threads = f"{trace.n_threads} thread{'s' * (trace.n_threads != 1)}"
-    cut = "" if trace.is_complete else "; INCOMPLETE: the disk was full or no file could be opened"
-    return f"{trace.path}: {trace.program}, {ops}, {threads}, {trace.explained}{cut}"

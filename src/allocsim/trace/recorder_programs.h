@@ -1,0 +1,322 @@
+/* Programs that the program runs, and its changes of root and user: taken so that what it runs is
+ * recorded too, and so that the recording says which programs it could not see.
+ *
+ * A program may clear its environment or set an LD_PRELOAD of its own: the recorder is added. If the
+ * user that it runs as cannot read the recorder, the loader would complain on the program's standard
+ * error: then it is taken out. Every program run is noted in a file of its process, `PID.programs`.
+ *
+ * All this may happen in a child of vfork, which has its parent's memory: nothing is stored there but
+ * on the stack, and nothing is allocated.
+ */
+
+static const char FOLDER_VARIABLE[] = "ALLOCSIM_RECORD_FOLDER=", PRELOAD_VARIABLE[] = "LD_PRELOAD=";
+
+/* ---- Notes of what is run ------------------------------------------------------------------------ */
+
+struct note {
+    char text[NAME_BYTES + 32];
+    size_t length;
+};
+
+static int append_note(int file, void *with)
+{
+    struct note *note = with;
+    return syscall(SYS_write, file, note->text, note->length) < 0 ? -1 : 0;
+}
+
+/* Add to the notes of process `pid`: when (in ticks) it ran which program; NULL: it failed to. */
+static void note_program_run(long pid, uint64_t when, const char *program)
+{
+    char place[16], name[SHORT_NAME_BYTES];
+    struct note note;
+    uint64_t signals = block_signals();
+    int saved = errno, length = snprintf(note.text, sizeof note.text, "%llu %.*s",
+                                         (unsigned long long)when, NAME_BYTES - 1,
+                                         program ? program : "");
+    note.length = length + 1; /* with the 0 byte */
+    place_for_files(place, sizeof place);
+    snprintf(name, sizeof name, "%s%ld.programs", place, pid);
+    with_file(name, O_WRONLY | O_CREAT | O_APPEND, append_note, &note);
+    errno = saved;
+    restore_signals(signals);
+}
+
+/* ---- Their environment --------------------------------------------------------------------------- */
+
+/* What is to be preloaded: the recorder as it was, or the copy in the folder for users who cannot read
+ * that; NULL if they can read neither. `copy` has NAME_BYTES + 16. */
+static const char *readable_recorder(char *copy)
+{
+    if (faccessat(AT_FDCWD, started.library, R_OK, AT_EACCESS) == 0)
+        return started.library;
+    snprintf(copy, NAME_BYTES + 16, "%s/recorder.so", folder.path);
+    return faccessat(AT_FDCWD, copy, R_OK, AT_EACCESS) == 0 ? copy : NULL;
+}
+
+/* The length of the first item of a list that blanks or colons part. */
+static size_t item_length(const char *list)
+{
+    return strcspn(list, ": ");
+}
+
+static int is_item(const char *item, const char *name)
+{
+    return name && item_length(item) == strlen(name) && !strncmp(item, name, strlen(name));
+}
+
+/* Write the entry LD_PRELOAD: `recorder`, if any, and what `old` lists but the recorder. */
+static void write_preload(char *entry, const char *recorder, const char *old)
+{
+    char *end = stpcpy(stpcpy(entry, PRELOAD_VARIABLE), recorder ? recorder : "");
+    for (; *old; old += item_length(old) + (old[item_length(old)] != 0)) {
+        int is_own = is_item(old, started.library) || is_item(old, recorder);
+        if (is_own || !item_length(old))
+            continue;
+        *end = ':';
+        end += end[-1] != '=';
+        end = mempcpy(end, old, item_length(old));
+        *end = 0;
+    }
+}
+
+static int is_variable(const char *entry, const char *name_and_sign)
+{
+    return strncmp(entry, name_and_sign, strlen(name_and_sign)) == 0;
+}
+
+static const char *value_in(char *const *environment, const char *name_and_sign)
+{
+    for (; environment && *environment; environment++)
+        if (is_variable(*environment, name_and_sign))
+            return *environment + strlen(name_and_sign);
+    return "";
+}
+
+static int is_recorded_in(char *const *environment, const char *recorder)
+{
+    return recorder && is_item(value_in(environment, PRELOAD_VARIABLE), recorder) &&
+           strcmp(value_in(environment, FOLDER_VARIABLE), folder.path) == 0;
+}
+
+struct run { /* of a program, by one of the functions below */
+    int (*go)(const struct run *, char *const *environment);
+    const char *program;
+    char *const *arguments;
+    int file;
+    pid_t *pid;
+    const posix_spawn_file_actions_t *actions;
+    const posix_spawnattr_t *attributes;
+    spawn_function *spawn;
+};
+
+/* Run with the recorder in the environment; all that is added lies on the stack. */
+static int run_in_environment(const struct run *run, char *const *environment)
+{
+    char copy[NAME_BYTES + 16], folder_entry[NAME_BYTES + 32];
+    const char *recorder = readable_recorder(copy), *old = value_in(environment, PRELOAD_VARIABLE);
+    if (is_recorded_in(environment, recorder))
+        return run->go(run, environment);
+    size_t n = 0;
+    while (environment && environment[n])
+        n++;
+    char *preload = __builtin_alloca(strlen(old) + 2 * NAME_BYTES), *entries[n + 3];
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!is_variable(environment[i], PRELOAD_VARIABLE) &&
+            !is_variable(environment[i], FOLDER_VARIABLE))
+            entries[kept++] = environment[i];
+    write_preload(preload, recorder, old);
+    snprintf(folder_entry, sizeof folder_entry, "%s%s", FOLDER_VARIABLE, folder.path);
+    if (preload[sizeof PRELOAD_VARIABLE - 1])
+        entries[kept++] = preload;
+    entries[kept++] = folder_entry;
+    entries[kept] = NULL;
+    return run->go(run, entries);
+}
+
+/* ---- The functions that run programs --------------------------------------------------------------- */
+
+/* Shells try each folder of the PATH: what is not there is not noted. */
+static int may_run(const char *program)
+{
+    return !strchr(program, '/') || faccessat(AT_FDCWD, program, X_OK, AT_EACCESS) == 0;
+}
+
+/* Become another program; returns only if that failed. */
+static int become(struct run run, char *const *environment)
+{
+    if (!ready() || !folder.path[0])
+        return run.go(&run, environment);
+    long pid = syscall(SYS_getpid);
+    int is_noted = may_run(run.program);
+    if (is_noted)
+        note_program_run(pid, ticks(), run.program);
+    int failed = run_in_environment(&run, environment);
+    if (is_noted)
+        note_program_run(pid, ticks(), NULL);
+    return failed;
+}
+
+static int go_execve(const struct run *run, char *const *environment)
+{
+    return real.execve(run->program, run->arguments, environment);
+}
+
+static int go_execvpe(const struct run *run, char *const *environment)
+{
+    return real.execvpe(run->program, run->arguments, environment);
+}
+
+static int go_fexecve(const struct run *run, char *const *environment)
+{
+    return real.fexecve(run->file, run->arguments, environment);
+}
+
+static int go_spawn(const struct run *run, char *const *environment)
+{
+    return run->spawn(run->pid, run->program, run->actions, run->attributes, run->arguments,
+                      environment);
+}
+
+TAKEN int execve(const char *path, char *const arguments[], char *const environment[])
+{
+    struct run run = {.go = go_execve, .program = path, .arguments = arguments};
+    return become(run, environment);
+}
+
+TAKEN int execv(const char *path, char *const arguments[])
+{
+    return execve(path, arguments, environ);
+}
+
+TAKEN int execvpe(const char *file, char *const arguments[], char *const environment[])
+{
+    struct run run = {.go = go_execvpe, .program = file, .arguments = arguments};
+    return become(run, environment);
+}
+
+TAKEN int execvp(const char *file, char *const arguments[])
+{
+    return execvpe(file, arguments, environ);
+}
+
+TAKEN int fexecve(int file, char *const arguments[], char *const environment[])
+{
+    char link[64], path[NAME_BYTES];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    long n = syscall(SYS_readlink, link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    struct run run = {.go = go_fexecve, .program = path, .arguments = arguments, .file = file};
+    return become(run, environment);
+}
+
+/* Collect the arguments of execl and its kin, from `first` up to NULL, into an array on the stack of
+ * the caller; `rest` has been read up to that NULL afterwards. */
+#define COLLECT(arguments, first, rest)                                                            \
+    va_list rest;                                                                                  \
+    int arguments##_count = 1;                                                                     \
+    va_start(rest, first);                                                                         \
+    while (va_arg(rest, char *))                                                                   \
+        arguments##_count++;                                                                       \
+    va_end(rest);                                                                                  \
+    char *arguments[arguments##_count + 1];                                                        \
+    arguments[0] = (char *)first;                                                                  \
+    va_start(rest, first);                                                                         \
+    for (int i = 1; i <= arguments##_count; i++)                                                   \
+        arguments[i] = va_arg(rest, char *)
+
+TAKEN int execl(const char *path, const char *first, ...)
+{
+    COLLECT(arguments, first, rest);
+    va_end(rest);
+    return execve(path, arguments, environ);
+}
+
+TAKEN int execlp(const char *file, const char *first, ...)
+{
+    COLLECT(arguments, first, rest);
+    va_end(rest);
+    return execvpe(file, arguments, environ);
+}
+
+TAKEN int execle(const char *path, const char *first, ...)
+{
+    COLLECT(arguments, first, rest);
+    char *const *environment = va_arg(rest, char *const *);
+    va_end(rest);
+    return execve(path, arguments, environment);
+}
+
+/* Run another program beside this one. */
+static int spawn(struct run run, spawn_function **function, char *const *environment)
+{
+    pid_t child = 0, *wanted = run.pid;
+    int is_ready = ready();
+    run.spawn = *function;
+    if (!is_ready || !folder.path[0])
+        return run.go(&run, environment);
+    uint64_t when = ticks();
+    run.pid = &child;
+    int error = run_in_environment(&run, environment);
+    if (error == 0)
+        note_program_run(child, when, run.program);
+    if (error == 0 && wanted)
+        *wanted = child;
+    return error;
+}
+
+TAKEN int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                      const posix_spawnattr_t *attributes, char *const arguments[],
+                      char *const environment[])
+{
+    struct run run = {go_spawn, path, arguments, -1, pid, actions, attributes, NULL};
+    return spawn(run, &real.posix_spawn, environment);
+}
+
+TAKEN int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const arguments[],
+                       char *const environment[])
+{
+    struct run run = {go_spawn, file, arguments, -1, pid, actions, attributes, NULL};
+    return spawn(run, &real.posix_spawnp, environment);
+}
+
+/* ---- Changes of root and user ---------------------------------------------------------------------- */
+
+/* A child of vfork has descriptors of its own, but its parent's memory: it prepares nothing. */
+static void before_change(uid_t user)
+{
+    int is_own = !state->generation || state->process->pid == (uint64_t)syscall(SYS_getpid);
+    if (ready() && is_own)
+        prepare_change(user);
+}
+
+TAKEN int chroot(const char *path)
+{
+    before_change(-1);
+    return real.chroot(path);
+}
+
+TAKEN int setuid(uid_t user)
+{
+    before_change(user);
+    return real.setuid(user);
+}
+
+TAKEN int seteuid(uid_t user)
+{
+    before_change(user);
+    return real.seteuid(user);
+}
+
+TAKEN int setreuid(uid_t user, uid_t effective)
+{
+    before_change(effective);
+    return real.setreuid(user, effective);
+}
+
+TAKEN int setresuid(uid_t user, uid_t effective, uid_t saved)
+{
+    before_change(effective);
+    return real.setresuid(user, effective, saved);
+}
