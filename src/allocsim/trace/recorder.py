@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -86,7 +87,7 @@ class _Run:
         self._environment = _environment(library, folder)
         self._recording = reserve(folder)
         self._clock = _Clock(library)
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and _is_open_to_all(folder):
             _copy_for_other_users(library, folder)
 
     def start(self, program: Path, command: Sequence[str]) -> None:
@@ -115,8 +116,15 @@ class _Run:
             ending.save(self._folder)
 
 
+def _is_open_to_all(folder: Path) -> bool:
+    """Whether all users can reach what lies in `folder`, and run it."""
+    folders = [folder, *folder.resolve().parents]
+    runnable = not os.statvfs(folder).f_flag & os.ST_NOEXEC
+    return runnable and all(path.stat().st_mode & stat.S_IXOTH for path in folders)
+
+
 def _copy_for_other_users(library: Path, folder: Path) -> None:
-    """The cache may be closed to the users that a program of the superuser changes to."""
+    """The cache is closed to the users that a program of the superuser changes to."""
     with contextlib.suppress(OSError):
         copy = folder / LIBRARY_COPY
         shutil.copyfile(library, copy)

@@ -18,8 +18,8 @@ MOST_RUNS = 16
 """Ranges of resident pages told apart in one mapping."""
 MERGED_EVENTS = 2**16
 """Events in memory at once while the logs of all threads are merged, unless there are very many."""
-FEWEST_READ = 64
-"""Events read at once of each log; more logs than `MERGED_EVENTS` over this need more memory."""
+FEWEST_READ = 256
+"""Events read at once of each log, at least: with very many logs it takes more memory."""
 
 _RAW = np.dtype([("address", "<u8"), ("what", "<u8"), ("entry", "<u8"), ("order", "<u8")])
 _FLUSHED_OFFSET = HEADER_BYTES + CAPACITY * _RAW.itemsize
@@ -58,6 +58,7 @@ EVENT = np.dtype(
     ]
 )
 """One event, unpacked; `ticks` is what the call took."""
+_NO_EVENTS = np.empty(0, EVENT)
 
 
 class Resident:
@@ -177,21 +178,44 @@ def _owners(events: np.ndarray, thread: int) -> np.ndarray:
     return owners[np.searchsorted(changes, np.arange(len(events)), "right")]
 
 
+class _Head:
+    """The next events of one log, and whether they are its last."""
+
+    def __init__(self, log: Iterator[np.ndarray]) -> None:
+        self._log = log
+        self.events = next(log, _NO_EVENTS)
+        self._following = next(log, None)
+
+    @property
+    def first(self) -> int:
+        """The lowest order number of the events to come."""
+        return int(self.events["order"].min())
+
+    @property
+    def complete_to(self) -> float:
+        """Up to this order number all events of the log are here."""
+        return np.inf if self._following is None else int(self.events["order"].max())
+
+    def take(self, end: float) -> np.ndarray:
+        """Take out the events up to the order number `end`."""
+        is_taken = self.events["order"] <= end
+        taken, self.events = self.events[is_taken], self.events[~is_taken]
+        if not len(self.events) and self._following is not None:
+            self.events, self._following = self._following, next(self._log, None)
+        return taken
+
+
 def _merged(logs: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
-    """Events of several logs in one order, holding at most one chunk of each log."""
-    heads = [(log, events) for log in logs if (events := next(log, None)) is not None]
-    while heads:
-        # Up to here nothing more can come: each log's later events have later numbers.
-        safe = min(int(events["order"].max()) for _, events in heads)
-        ready = [events[events["order"] <= safe] for _, events in heads]
-        heads = [_advance(log, events[events["order"] > safe]) for log, events in heads]
-        heads = [(log, events) for log, events in heads if len(events)]
-        together = np.concatenate(ready)
+    """Events of several logs in one order, holding at most two chunks of each log."""
+    heads = [head for log in logs if len((head := _Head(log)).events)]
+    firsts = {head: head.first for head in heads}
+    ends = {head: head.complete_to for head in heads}
+    while firsts:
+        end = min(ends.values())
+        ready = [head for head, first in firsts.items() if first <= end]
+        together = np.concatenate([head.take(end) for head in ready])
+        for head in ready:
+            del firsts[head], ends[head]
+            if len(head.events):
+                firsts[head], ends[head] = head.first, head.complete_to
         yield together[together["order"].argsort(kind="stable")]
-
-
-def _advance(
-    log: Iterator[np.ndarray], rest: np.ndarray
-) -> tuple[Iterator[np.ndarray], np.ndarray]:
-    """The log and its next events: what is left of its chunk, else its next chunk."""
-    return log, rest if len(rest) else next(log, rest)

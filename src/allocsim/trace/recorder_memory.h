@@ -159,7 +159,9 @@ static void take_figures(struct process *process)
     process->minor_faults = usage.ru_minflt;
     process->major_faults = usage.ru_majflt;
     process->cpu_ns = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
-    each_line("/proc/self/status", take_status, NULL);
+    if (each_line("/proc/self/status", take_status, NULL) != 0)
+        if ((uint64_t)usage.ru_maxrss > process->start_peak_kib)
+            process->peak_kib = usage.ru_maxrss; /* includes the program before, if there was one */
 }
 
 static int write_resident(int file, void *unused)
@@ -181,9 +183,9 @@ static void end_process(void)
         return;
     char name[SHORT_NAME_BYTES];
     uint64_t signals = block_signals();
-    snprintf(name, sizeof name, "%s.resident", state->prefix);
+    name_file(name, "resident");
     take_figures(process);
-    if (with_file(name, O_WRONLY | O_CREAT | O_TRUNC, write_resident, NULL) == 0)
-        process->ended = 1;
+    with_file(name, O_WRONLY | O_CREAT | O_TRUNC, write_resident, NULL);
+    process->ended = 1;
     restore_signals(signals);
 }

@@ -62,8 +62,10 @@ class Process:
 
     def resident(self) -> Resident | None:
         """What was resident at its end, if it ended by itself."""
-        path = self.path.with_suffix(".resident")
-        return Resident(path) if self.has_ended and path.exists() else None
+        deeper = self.path.parent.glob(f"**/of.{self.path.stem}.resident")
+        paths = [self.path.with_suffix(".resident"), *deeper]
+        found = [path for path in paths if path.is_file()]
+        return Resident(found[-1]) if self.has_ended and found else None
 
     def events(self) -> Iterator[np.ndarray]:
         """All its events, as arrays of `EVENT`, in order."""

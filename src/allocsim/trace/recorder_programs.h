@@ -43,14 +43,14 @@ static void note_program_run(long pid, uint64_t when, const char *program)
 
 /* ---- Their environment --------------------------------------------------------------------------- */
 
-/* What is to be preloaded: the recorder as it was, or the copy in the folder for users who cannot read
- * that; NULL if they can read neither. `copy` has NAME_BYTES + 16. */
+/* What is to be preloaded: the recorder as it was, or the copy in the folder that other users can
+ * read; NULL if there is none. `copy` has NAME_BYTES + 16. What this process may still read does not
+ * count for other users: it may have rights that end with exec. */
 static const char *readable_recorder(char *copy)
 {
-    if (faccessat(AT_FDCWD, started.library, R_OK, AT_EACCESS) == 0)
-        return started.library;
     snprintf(copy, NAME_BYTES + 16, "%s/recorder.so", folder.path);
-    return faccessat(AT_FDCWD, copy, R_OK, AT_EACCESS) == 0 ? copy : NULL;
+    const char *recorder = geteuid() == folder.owner ? started.library : copy;
+    return faccessat(AT_FDCWD, recorder, R_OK, AT_EACCESS) == 0 ? recorder : NULL;
 }
 
 /* The length of the first item of a list that blanks or colons part. */

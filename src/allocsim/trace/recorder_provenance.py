@@ -101,8 +101,9 @@ def _figures(process: Process, converter: Converter, ending: Ending | None) -> d
         "file_and_shared_mappings": process.other_mappings,
     }
     if process.has_ended:
-        figures["peak_rss_bytes"] = process.peak_kib * 1024
-        figures["file_rss_bytes"] = process.file_kib * 1024
+        if process.peak_kib:
+            figures["peak_rss_bytes"] = process.peak_kib * 1024
+            figures["file_rss_bytes"] = process.file_kib * 1024
         figures["minor_faults"] = process.minor_faults - process.faults_before
         figures["major_faults"] = process.major_faults
         figures["cpu_ns"] = process.cpu_ns

@@ -36,23 +36,24 @@ static int start_process(void)
     return 0;
 }
 
-/* The log of a user that the process did not start as lies in that user's folder: `of.` and the
- * process's prefix, where a slash becomes a dot. */
-static void name_log(char *name)
+/* Name a file of this process. That of a user that the process did not start as lies in that user's
+ * folder: `of.` and the process's prefix, where a slash becomes a dot. */
+static void name_file(char *name, const char *kind)
 {
     char place[16], *prefix = state->prefix;
     place_for_files(place, sizeof place);
     int is_home = strncmp(prefix, place, strlen(place)) == 0 && !strchr(prefix + strlen(place), '/');
     int start = is_home ? 0 : snprintf(name, SHORT_NAME_BYTES, "%sof.", place);
-    snprintf(name + start, SHORT_NAME_BYTES - start, "%s.%u.log", prefix, state->logs);
+    snprintf(name + start, SHORT_NAME_BYTES - start, "%s.%s", prefix, kind);
     for (char *rest = name + strlen(place); !is_home && *rest; rest++)
         *rest = *rest == '/' ? '.' : *rest;
 }
 
 static struct log *new_log(void)
 {
-    char name[SHORT_NAME_BYTES];
-    name_log(name);
+    char name[SHORT_NAME_BYTES], kind[24];
+    snprintf(kind, sizeof kind, "%u.log", state->logs);
+    name_file(name, kind);
     struct log *log = map_new_file(name, sizeof *log);
     if (!log)
         return NULL;

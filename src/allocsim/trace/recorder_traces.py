@@ -113,7 +113,8 @@ class _Conversion:
             trace = self._write(process, path, is_main=False)
             if trace and not trace.n_ops:
                 path.unlink()
-                n_idle += 1
+                n_idle += not trace.stop_reason
+                self._lost += _without_ops(process, trace)
             elif trace:
                 written.append(trace)
         return written, n_idle
@@ -129,6 +130,12 @@ class _Conversion:
             what = f"the logs of process {process.pid} ({process.name}) are damaged"
             self._lost.append(f"{what}: {error or type(error).__name__}")
             return None
+
+
+def _without_ops(process: Process, trace: Recorded) -> list[str]:
+    """What to say of a child without ops: nothing, if it made no call."""
+    reason = trace.stop_reason
+    return [f"process {process.pid} ({process.name}): {reason}"] if reason else []
 
 
 def _last_of(processes: list[Process], pid: int) -> Process | None:
