@@ -110,7 +110,7 @@ def test_a_cache_that_cannot_be_written_is_an_input_error(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(InputError, match="set ALLOCSIM_CACHE"):
+    with pytest.raises(InputError, match="file is no folder; set ALLOCSIM_CACHE"):
         cbuild.build(source)
 
 

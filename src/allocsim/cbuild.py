@@ -2,7 +2,8 @@
 
 The wheel carries C source only, so that installing needs no compiler and the helpers fit the C
 library of the machine that they run on. A helper is found in the cache by a hash of everything that
-it was made from: an edit, another compiler or other flags give another file, never a stale one.
+it was made from: an edit, another compiler or other flags give another file, never a stale one. Each
+ends with a hash of itself: a damaged one is built again.
 """
 
 import hashlib
@@ -10,16 +11,20 @@ import os
 import shlex
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from allocsim.cache import cache_dir, scratch_folder
-from allocsim.errors import InputError, OutputError
-from allocsim.outputs import cannot_write
+from allocsim.cache import cache_folder, publish, scratch_folder
+from allocsim.errors import InputError
+from allocsim.sealed import seal, sealed_content
 
 COMPILERS = ("cc", "gcc", "clang")
 BASE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
+
+_FOLDER = "built"  # of the cache
+_building = threading.Lock()
 
 
 def build(
@@ -34,14 +39,15 @@ def build(
     `flags` come after the source on the command line, so they may name libraries (`-lpthread`).
     Headers beside the source, and in the folder above, count as part of it. `shared` builds a
     shared library. `compiler` is a command other than `find_compiler`'s. Safe to call from several
-    processes at once. Raises `InputError` without a compiler, when compiling fails, and when the
-    cache cannot be written.
+    processes and threads at once. Raises `InputError` without a compiler, when compiling fails, and
+    when the cache cannot be written or others can write to it.
     """
     compiler = compiler or find_compiler()
     options = [*BASE_FLAGS, *(["-shared", "-fPIC"] if shared else []), str(source), *flags]
     target = _target(source, shared, _key(source, compiler, options))
-    if not target.is_file():
-        _compile(compiler, options, target)
+    with _building:
+        if sealed_content(target) is None:
+            _compile(compiler, options, target)
     return target
 
 
@@ -78,21 +84,16 @@ def _key(source: Path, compiler: tuple[str, ...], options: Sequence[str]) -> str
 
 
 def _target(source: Path, shared: bool, key: str) -> Path:
-    return cache_dir() / "built" / f"{source.stem}-{key}{'.so' if shared else ''}"
+    return cache_folder(_FOLDER) / f"{source.stem}-{key}{'.so' if shared else ''}"
 
 
 def _compile(compiler: tuple[str, ...], options: Sequence[str], target: Path) -> None:
     """Compile to a temporary name, then rename: a reader sees a whole file or none."""
-    try:
-        with scratch_folder(target.parent) as folder:
-            made = folder / target.name
-            _run_compiler([*compiler, "-o", str(made), *options])
-            made.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"{cannot_write(target.parent, error)}; "
-            "set ALLOCSIM_CACHE to a folder that can be written"
-        ) from error
+    with scratch_folder(_FOLDER) as folder:
+        made = folder / target.name
+        _run_compiler([*compiler, "-o", str(made), *options])
+        seal(made)
+        publish(made, target)
 
 
 def _run_compiler(command: list[str]) -> None:

@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from allocsim.cache import cache_dir
+from allocsim.cache import make_cache_folder
+from allocsim.component.machine_code import FOLDER
 from allocsim.engine import compile_all, entry_points, is_warm
 from allocsim.machine import Machine
-from allocsim.outputs import check_folder
 from allocsim.policy import load_policy, policy_names
 from allocsim.terminal import say
 
@@ -61,7 +61,7 @@ def warm_command(policies: Iterable[str], threads: bool) -> int:
 
     OutputError when the cache takes no files.
     """
-    check_folder(cache_dir())
+    make_cache_folder(FOLDER)
     status = 0
     for warmed in warm_all(policies, threads):
         say(warmed)

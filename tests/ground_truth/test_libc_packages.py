@@ -49,12 +49,33 @@ def mirror(tmp_path, monkeypatch) -> str:
 
 def test_a_fetched_package_is_unpacked_and_found(mirror):
     folder = fetch("9.9", mirror)
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+    assert {file.name: file.read_bytes() for file in folder.glob("*.so*")} == {
         "libc.so.6": b"the library",
         "ld-linux-x86-64.so.2": b"the loader",
     }
     assert libc_for("9.9") == folder
     assert fetch("9.9", "file:///nowhere") == folder, "it is fetched once only"
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "added", "contents", "writable"])
+def test_a_damaged_library_is_refused_and_fetched_again(mirror, damage):
+    folder = fetch("9.9", mirror)
+    library = folder / "libc.so.6"
+    if damage == "cut":
+        library.write_bytes(b"the")
+    elif damage == "missing":
+        library.unlink()
+    elif damage == "added":
+        (folder / "libpthread.so.0").write_bytes(b"")
+    else:
+        contents = next(file for file in folder.iterdir() if ".so" not in file.name)
+        contents.write_bytes(b"") if damage == "contents" else contents.chmod(0o666)
+    with pytest.raises(InputError, match=r"9\.9 is damaged; `allocsim fetch-glibc 9\.9` puts"):
+        libc_for("9.9")
+    assert fetch("9.9", mirror) == folder
+    assert libc_for("9.9") == folder
+    assert library.read_bytes() == b"the library"
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_the_mirror_may_be_named_by_the_environment(mirror, monkeypatch):

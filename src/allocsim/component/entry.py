@@ -4,6 +4,7 @@ Code that the cache has is loaded without numba, which is imported only to compi
 """
 
 import sys
+import threading
 from contextlib import suppress
 from linecache import getlines
 from operator import index
@@ -30,6 +31,8 @@ from allocsim.errors import SimulationError
 
 _entries: dict[tuple, "Entry"] = {}
 _refused: dict[tuple, NotCompilable] = {}
+_compiling = threading.RLock()
+"""Held while code is loaded or made: compiling patches numba for the whole process."""
 
 
 class Entry:
@@ -77,15 +80,23 @@ def entry(cls: type[Component], method: str, arguments: tuple[Any, ...]) -> Entr
     Raises NotCompilable, naming method and line, when numba refuses the tree.
     """
     wanted = (cls, method, tuple(map(_kind_of, arguments)))
+    if wanted not in _entries:
+        with _compiling:
+            _make(*wanted)
+    return _entries[wanted]
+
+
+def _make(cls: type[Component], method: str, kinds: tuple[str, ...]) -> None:
+    wanted = (cls, method, kinds)
     if wanted in _refused:
         raise _refused[wanted]
-    if wanted not in _entries:
-        try:
-            _entries[wanted] = Entry(cls, _code(*wanted))
-        except NotCompilable as error:
-            _refused[wanted] = error
-            raise
-    return _entries[wanted]
+    if wanted in _entries:  # made by another thread meanwhile
+        return
+    try:
+        _entries[wanted] = Entry(cls, _code(cls, method, kinds))
+    except NotCompilable as error:
+        _refused[wanted] = error
+        raise
 
 
 def is_cached(cls: type[Component], method: str) -> bool:

@@ -9,14 +9,16 @@ object file, which LLVM loads.
 import ctypes
 import json
 import subprocess
+import warnings
 from contextlib import suppress
-from hashlib import sha256
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from allocsim.cache import cache_dir, scratch_folder
+from allocsim.cache import cache_folder, publish, scratch_folder
 from allocsim.cbuild import find_compiler
 from allocsim.errors import AllocsimError, InputError
+from allocsim.sealed import seal, sealed_content
 
 ENTRY, ABOUT = "allocsim_entry", "allocsim_about"
 
@@ -30,7 +32,8 @@ ARGUMENTS = RECORD + 1
 NUMBER = "n"
 """The kind of an argument that is an integer; of an array it is the type of its elements (i8)."""
 
-_SEAL_BYTES = sha256().digest_size
+FOLDER = "compiled"
+"""The cache's folder of machine code."""
 
 
 class NotCompilable(AllocsimError):
@@ -52,54 +55,59 @@ class MachineCode:
 
 def is_kept(pattern: str) -> bool:
     """Whether the cache has code of a name like that."""
-    return any(_folder().glob(f"{pattern}.so")) or any(_folder().glob(f"{pattern}.o"))
+    folder = _folder()
+    return folder is not None and any(
+        any(folder.glob(f"{pattern}{suffix}")) for suffix in (".so", ".o")
+    )
 
 
 def kept(name: str) -> MachineCode | None:
-    """The code of that name in the cache, if it is there and sound."""
+    """The code of that name in the cache, if it is there and valid."""
+    if (folder := _folder()) is None:
+        return None
     for suffix in (".so", ".o"):
-        path = _folder() / f"{name}{suffix}"
-        with suppress(OSError):
-            sealed = path.read_bytes()
-            code = sealed[:-_SEAL_BYTES]
-            if sealed == _sealed(code):
+        path = folder / f"{name}{suffix}"
+        if (code := sealed_content(path)) is not None:
+            with suppress(OSError):  # a file system from which nothing can be run
                 return from_object(code) if suffix == ".o" else _from_library(path)
     return None
 
 
 def keep(name: str, code: bytes) -> MachineCode:
-    """Load an object file and keep it for later runs; where that is not possible, this one goes on
-    all the same."""
-    folder = _folder()
-    with suppress(OSError), scratch_folder(folder) as scratch:
+    """Load an object file and keep it for later runs; where that is not possible, this run goes on
+    without."""
+    with suppress(OSError, InputError), scratch_folder(FOLDER) as scratch:
         file, library = (scratch / f"{name}{suffix}" for suffix in (".o", ".so"))
         file.write_bytes(code)
         if (loaded := _linked(file, library)) is not None:
-            library.replace(folder / library.name)
+            publish(library, scratch.parent / library.name)
             return loaded
-        file.write_bytes(_sealed(code))
-        file.replace(folder / file.name)
+        seal(file)
+        publish(file, scratch.parent / file.name)
     return from_object(code)
 
 
-def _folder() -> Path:
-    return cache_dir() / "compiled"
+def _folder() -> Path | None:
+    """The cache's folder of machine code; None, with a warning, where it cannot be trusted."""
+    try:
+        return cache_folder(FOLDER)
+    except InputError as error:
+        _warn_once(f"{error}; what is compiled is not kept")
+        return None
 
 
-def _sealed(code: bytes) -> bytes:
-    """Code and a hash of it, which loaders ignore: half a file could take the process with it."""
-    return code + sha256(code).digest()
+@cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def _linked(object_file: Path, library: Path) -> MachineCode | None:
-    """A shared library of an object file, where a compiler can make it and the host loads it.
-
-    It is sealed first: a file that is written anew takes its pages out of who has loaded it.
-    """
+    """A sealed shared library of an object file, where a compiler can make it and the host loads
+    it."""
     try:
         command = [*find_compiler(), "-shared", "-o", str(library), str(object_file)]
         subprocess.run(command, check=True, capture_output=True)
-        library.write_bytes(_sealed(library.read_bytes()))
+        seal(library)
         return _from_library(library)
     except (InputError, subprocess.CalledProcessError, OSError):
         return None

@@ -7,6 +7,7 @@ No dpkg is needed and nothing is installed: the libraries lie in the cache folde
 is linked with the loader beside them (`replay(libc=folder_of("2.41"))`).
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -19,9 +20,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocsim.cache import cache_dir, scratch_folder
+from allocsim.cache import cache_folder, make_cache_folder, publish, scratch_folder
 from allocsim.errors import AllocsimError, InputError
-from allocsim.outputs import cannot_write, check_folder
+from allocsim.sealed import seal, sealed_content
 
 MIRROR_VARIABLE = "ALLOCSIM_DEBIAN_MIRROR"
 MIRRORS = (
@@ -30,6 +31,8 @@ MIRRORS = (
 )
 """Where packages are asked for in turn; the second keeps those that the first has replaced."""
 
+_FOLDER = "glibc"  # of the cache
+_CONTENTS = "SHA256SUMS"  # sealed: the hash and the name of each library
 _TIMEOUT_S = 60
 _ENTRY_BYTES = 60  # of an ar archive: the header of a member
 _LIBRARY = re.compile(r"/x86_64-linux-gnu/[^/]+\.so(\.[0-9]+)?$")
@@ -68,7 +71,7 @@ def package_of(version: str) -> Package:
 
 def folder_of(version: str) -> Path:
     """Where the unpacked libraries of a version lie, or would."""
-    return cache_dir() / "glibc" / package_of(version).debian_version
+    return cache_folder(_FOLDER) / package_of(version).debian_version
 
 
 def libc_for(version: str) -> Path | None:
@@ -79,12 +82,33 @@ def libc_for(version: str) -> Path | None:
     if machine_version() == version:
         return None
     folder = folder_of(version)
-    if not folder.is_dir():
+    if not is_whole(folder):
+        where = "is damaged" if folder.exists() else "is not on this machine"
         raise InputError(
-            f"glibc {version} is not on this machine; "
+            f"glibc {version} {where}; "
             f"`allocsim fetch-glibc {version}` puts Debian's package of it into {folder}"
         )
     return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder has all libraries of its package as they were unpacked."""
+    contents = sealed_content(folder / _CONTENTS)
+    if contents is None:
+        return False
+    try:
+        return contents == _contents(folder)
+    except OSError:
+        return False
+
+
+def _contents(folder: Path) -> bytes:
+    """The libraries and their hashes, as sha256sum lists them."""
+    files = sorted(path for path in folder.iterdir() if path.name != _CONTENTS)
+    return b"".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n".encode()
+        for path in files
+    )
 
 
 def machine_version() -> str:
@@ -104,14 +128,10 @@ def fetch(version: str, mirror: str | None = None) -> Path:
     cannot be had or is not the one that it should be, OutputError where the cache takes no files.
     """
     package, folder = package_of(version), folder_of(version)
-    if not folder.is_dir():
-        check_folder(folder.parent)
+    if not is_whole(folder):
+        make_cache_folder(_FOLDER)  # refused now, not after the download
         own = mirror or os.environ.get(MIRROR_VARIABLE)
-        content = _download(package, (own,) if own else MIRRORS)
-        try:
-            _unpack_to(folder, content)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+        _unpack_to(folder, _download(package, (own,) if own else MIRRORS))
     return folder
 
 
@@ -126,19 +146,24 @@ def fetch_command(versions: Iterable[str], mirror: str | None) -> None:
 
 def _unpack_to(folder: Path, content: bytes) -> None:
     """Make the folder of a package's libraries, whole or not at all."""
-    with scratch_folder(folder.parent) as scratch:
+    with scratch_folder(_FOLDER) as scratch:
         made = scratch / "libraries"
         made.mkdir()
         _unpack_libraries(content, made)
-        _rename_to(made, folder)
+        (made / _CONTENTS).write_bytes(_contents(made))
+        seal(made / _CONTENTS)
+        _publish_folder(made, folder, scratch / "damaged")
 
 
-def _rename_to(made: Path, folder: Path) -> None:
+def _publish_folder(made: Path, folder: Path, aside: Path) -> None:
     """Give a complete folder its name; another process may have been faster."""
+    with contextlib.suppress(FileNotFoundError):
+        if not is_whole(folder):
+            folder.rename(aside)
     try:
-        made.rename(folder)
+        publish(made, folder)
     except OSError:
-        if not folder.is_dir():
+        if not is_whole(folder):
             raise
 
 
