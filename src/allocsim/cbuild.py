@@ -2,8 +2,8 @@
 
 The wheel carries C source only, so that installing needs no compiler and the helpers fit the C
 library of the machine that they run on. A helper is found in the cache by a hash of everything that
-it was made from: an edit, another compiler or other flags give another file, never a stale one. Each
-ends with a hash of itself: a damaged one is built again.
+it was made from: an edit, another compiler or other flags give another file, never a stale one.
+Each file ends with a hash of itself: a damaged one is built again.
 """
 
 import hashlib

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -215,3 +217,50 @@ def test_an_error_comes_from_the_copy_that_runs_not_from_the_one_that_was_compil
     file = second.folder / "pack" / "failing.py"
     answer = second.says(FAIL.replace("last.line]", "last.line, last.filename]"))
     assert answer == [True, 6, 'raise ValueError("no such", k)', str(file)]
+
+
+def test_threads_that_need_code_at_once_compile_one_after_the_other(tmp_path, monkeypatch):
+    from allocsim.component import compiler
+
+    class Answering(Component):
+        def first(self):
+            return 1
+
+        def second(self):
+            return 2
+
+    compiling, most, answers = [], [], []
+
+    def watched(cls, method, kinds):
+        compiling.append(method)
+        time.sleep(0.05)
+        most.append(len(compiling))
+        code = compiled(cls, method, kinds)
+        compiling.remove(method)
+        return code
+
+    compiled = compiler.compiled
+    monkeypatch.setattr(compiler, "compiled", watched)
+    monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path))
+    run = lambda method: answers.append(Answering().run(method, compiled=True))  # noqa: E731
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("first", "second") * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [1, 1, 2, 2]
+    assert most == [1, 1]
+
+
+def test_code_that_others_may_have_put_there_is_not_run(tmp_path, monkeypatch):
+    class Careful(Component):
+        def go(self):
+            return 1
+
+    monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path / "cache"))
+    assert Careful().run("go", compiled=True) == 1
+    assert is_cached(Careful, "go")
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.warns(RuntimeWarning, match="other users can write to this cache"):
+        assert not is_cached(Careful, "go")
+    assert Careful().run("go", compiled=True) == 1

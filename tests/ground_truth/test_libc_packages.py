@@ -108,14 +108,14 @@ def test_an_unknown_version_is_told_the_known_ones():
 
 
 def test_the_machines_own_library_needs_no_package(monkeypatch, mirror):
-    monkeypatch.setattr(libc_packages, "machine_version", lambda: "9.9")
+    monkeypatch.setattr(libc_packages, "glibc_version", lambda: "9.9")
     assert libc_for("9.9") is None
 
 
 def test_verify_tells_how_to_fetch_what_is_missing(tmp_path, monkeypatch, allocsim_here):
     monkeypatch.setenv("ALLOCSIM_CACHE", str(tmp_path))
     code, _, errors = allocsim_here("verify", "buffers", "--set", "version=2.41")
-    if libc_packages.machine_version() == "2.41":
+    if libc_packages.glibc_version() == "2.41":
         pytest.skip("the machine has this version")
     assert code == 2
     assert errors.count("\n") == 1

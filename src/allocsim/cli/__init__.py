@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -89,8 +90,13 @@ def _place(error: OSError) -> str:
     return f"standard output, or temporary files in {gettempdir()}"
 
 
+def _warning_line(message: Warning | str, *_: object, **__: object) -> str:
+    return f"warning: {message}\n"
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
+    warnings.formatwarning = _warning_line
     prepare_streams()
     try:
         try:

@@ -6,6 +6,7 @@ that a simulation no longer needs is kept, as an allocator would, and the next o
 
 import mmap
 import os
+import platform
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-_MAP_NORESERVE = 0x4000
+_LINUX = platform.system() == "Linux"
+_MAP_NORESERVE = 0x4000 if _LINUX else 0  # others reserve nothing in any case
 _PAGEMAP = Path("/proc/self/pagemap")
 _USED_SHIFT = 62  # proc_pid_pagemap(5): above are "swapped out" and "present"
 _MADV_COLLAPSE = 25  # Linux 6.1; the mmap module of Python 3.11 has no name for it
@@ -44,9 +46,10 @@ def reserve(n_bytes: int, kept_bytes: int = 0) -> np.ndarray:
     """n_bytes of zeros, as "u1", that the host backs only where they are written.
 
     With kept_bytes the host memory of the first so many bytes is kept when nothing refers to the
-    array any more, for the next request of that length. OSError if there is no address space.
+    array any more, for the next request of that length; on Linux, as other systems' madvise does
+    not clear pages. OSError if there is no address space.
     """
-    kept_bytes = min(kept_bytes, n_bytes) & -mmap.PAGESIZE
+    kept_bytes = min(kept_bytes, n_bytes) & -mmap.PAGESIZE if _LINUX else 0
     memory = _handed_on(n_bytes, kept_bytes) if kept_bytes else None
     memory = memory or _Memory(_mapped(n_bytes), kept_bytes)
     array = np.frombuffer(memory.mapping, np.uint8)
@@ -109,8 +112,9 @@ def _mapped(n_bytes: int) -> mmap.mmap:
         mapping = mmap.mmap(-1, n_bytes, flags=flags)
     # Huge pages from the start made the sparse tables larger and slower when measured, and stall
     # a run where the host has to make room first.
-    with suppress(OSError):  # a host that has none
-        mapping.madvise(mmap.MADV_NOHUGEPAGE)
+    if _LINUX:
+        with suppress(OSError):  # a host that has none
+            mapping.madvise(mmap.MADV_NOHUGEPAGE)
     return mapping
 
 

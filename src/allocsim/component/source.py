@@ -27,6 +27,7 @@ import numpy as np
 from allocsim.component import fields, native
 from allocsim.component.base import Component
 from allocsim.errors import SimulationError
+from allocsim.platform_support import cpu_info
 
 MAX_ROUNDS = 1 << 28
 """Rounds that the loops of one call may make before it is taken for endless."""
@@ -169,10 +170,10 @@ def _environment() -> tuple[str, ...]:
 
 
 def _processor() -> list[str]:
-    """Model and instructions of the first processor, as Linux lists them."""
-    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    """Model and instructions of the first processor as Linux lists them; elsewhere the machine."""
     telling = ("model name", "flags", "Features", "CPU ")
-    return [line for line in lines if line.startswith(telling)]
+    listed = [f"{k}: {v}" for k, v in cpu_info().items() if k.startswith(telling)]
+    return listed or [platform.system(), platform.processor(), platform.node()]
 
 
 def _declaration(component: type[Component]) -> str:

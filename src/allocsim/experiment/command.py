@@ -1,6 +1,5 @@
 """`allocsim run`: from an experiment's file to results, a table and an exit code."""
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from allocsim.experiment.summary import settings_of, turns_of
 from allocsim.experiment.sweep import Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
 from allocsim.kernel import CostTable
+from allocsim.platform_support import usable_cpus
 
 
 def run_command(
@@ -38,7 +38,7 @@ def run_command(
     experiment = load_experiment(name)
     root = folder or Path("results") / experiment.name
     runs = expand(experiment)
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or usable_cpus()
     store = RunStore(root)
     report = None
     try:

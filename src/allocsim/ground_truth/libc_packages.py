@@ -22,6 +22,7 @@ from pathlib import Path
 
 from allocsim.cache import cache_folder, make_cache_folder, publish, scratch_folder
 from allocsim.errors import AllocsimError, InputError
+from allocsim.platform_support import glibc_version
 from allocsim.sealed import seal, sealed_content
 
 MIRROR_VARIABLE = "ALLOCSIM_DEBIAN_MIRROR"
@@ -79,7 +80,7 @@ def libc_for(version: str) -> Path | None:
 
     InputError, which tells how to fetch it, where neither the machine nor the cache has it.
     """
-    if machine_version() == version:
+    if glibc_version() == version:
         return None
     folder = folder_of(version)
     if not is_whole(folder):
@@ -106,18 +107,8 @@ def _contents(folder: Path) -> bytes:
     """The libraries and their hashes, as sha256sum lists them."""
     files = sorted(path for path in folder.iterdir() if path.name != _CONTENTS)
     return b"".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n".encode()
-        for path in files
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n".encode() for path in files
     )
-
-
-def machine_version() -> str:
-    """The version of the C library that this machine runs on, or "" if that is no glibc."""
-    try:
-        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (ValueError, OSError):
-        return ""
-    return version if name == "glibc" else ""
 
 
 def fetch(version: str, mirror: str | None = None) -> Path:

@@ -6,6 +6,7 @@ from allocsim.glibc import Glibc
 from allocsim.ground_truth.verdict import Verdict
 from allocsim.ground_truth.verify import verify
 from allocsim.machine import Machine
+from allocsim.platform_support import require_glibc
 from allocsim.workload import load_workload
 
 COMPILE_FROM_OPS = 3_000_000
@@ -17,6 +18,7 @@ def run(workload: str, settings: Settings, seed: int) -> Verdict:
     The real library gets variables and tunables as they stand, the model what glibc would read in
     them. InputError for wrong settings, ReplayError where the real library cannot be run.
     """
+    require_glibc("verify")
     source = load_workload(workload, seed)
     settings.parameters(Glibc)  # what they all come to must be possible, too
     pairs = Settings(settings.all_pairs()).parameters(Glibc)

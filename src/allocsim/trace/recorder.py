@@ -20,6 +20,7 @@ from typing import Any
 from allocsim.cbuild import build
 from allocsim.errors import InputError
 from allocsim.outputs import cannot_write
+from allocsim.platform_support import require_glibc
 from allocsim.trace.recorder_ending import Ending, reserve
 from allocsim.trace.recorder_output import check_output
 from allocsim.trace.recorder_program import check_recordable, find_program
@@ -46,6 +47,7 @@ def record(command: Sequence[str], output: Path, *, force: bool = False) -> Reco
     when there is an earlier recording, which `force` replaces. When the traces cannot be written
     the logs are kept, and the error says how to `convert` them.
     """
+    require_glibc("record")
     program = find_program(command[0])
     check_recordable(program)
     check_output(output, "", force=force)

@@ -3,11 +3,10 @@
 import errno
 import os
 import platform
-import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from allocsim.platform_support import cpu_model
 from allocsim.trace.provenance import Provenance
 from allocsim.trace.recorder_convert import Converter
 from allocsim.trace.recorder_ending import Ending
@@ -66,9 +65,7 @@ def explained(extras: dict[str, Any]) -> str:
 
 
 def _machine() -> str:
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    processor = found[1] if found else platform.machine()
-    return f"{processor}, {platform.system()} {platform.release()}"
+    return f"{cpu_model()}, {platform.system()} {platform.release()}"
 
 
 def _notes(process: Process, converter: Converter, ending: Ending) -> str:

@@ -4,13 +4,12 @@ Machines change their speed within minutes, virtual ones by a third. Costs that 
 measurements are therefore best measured in the same minutes.
 """
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
-from allocsim.errors import AllocsimError, InputError
+from allocsim.errors import AllocsimError
 from allocsim.ground_truth.calibration.benchmark import Benchmark
 from allocsim.ground_truth.calibration.benchmarks import all_benchmarks
 from allocsim.ground_truth.calibration.contention import contests, thread_counts
@@ -24,6 +23,7 @@ from allocsim.ground_truth.calibration.measure import (
     bench_for,
     make_rounds,
 )
+from allocsim.platform_support import require_glibc
 
 HUGE_PAGES_ALLOWED = ("always", "madvise")
 
@@ -51,7 +51,7 @@ class Calibrator:
 @contextmanager
 def calibrator(effort: Effort, seed: int) -> Iterator[Calibrator]:
     """A calibrator with no round made yet. Raises InputError without a C compiler or Linux."""
-    require_linux()
+    require_glibc("calibrate")
     listed = all_benchmarks(huge_pages_setting() in HUGE_PAGES_ALLOWED)
     benchmarks = [b for b in listed if b.pages <= effort.most_pages]
     with bench_for(benchmarks) as bench:
@@ -65,12 +65,6 @@ def calibrate(effort: Effort, seed: int, progress: Callable[[int, int], None]) -
     with calibrator(effort, seed) as calibrating:
         make_rounds(calibrating.rounds, effort, progress)
         return calibrating.calibration()
-
-
-def require_linux() -> None:
-    """Raise InputError on any other system."""
-    if platform.system() != "Linux":
-        raise InputError("calibrate measures Linux; on other systems use the shipped cost table")
 
 
 def _works(bench: Bench, task: Task, effort: Effort) -> bool:

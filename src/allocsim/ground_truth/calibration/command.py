@@ -6,20 +6,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from allocsim.ground_truth.calibration.calibrator import calibrate, require_linux
+from allocsim.ground_truth.calibration.calibrator import calibrate
 from allocsim.ground_truth.calibration.figures import Calibration
 from allocsim.ground_truth.calibration.machine import machine
-from allocsim.ground_truth.calibration.measure import QUICK, THOROUGH, Effort
+from allocsim.ground_truth.calibration.measure import QUICK, THOROUGH, Effort, build_program
 from allocsim.ground_truth.calibration.noise import NOISE_LIMIT
 from allocsim.ground_truth.calibration.table import cost_file
 from allocsim.kernel.costs import CostTable
 from allocsim.outputs import AtomicFile
+from allocsim.platform_support import require_glibc
 
 
 def calibrate_command(output: Path, quick: bool, seed: int) -> None:
     """Measure, write `output`, print the unit costs; noise and doubts go to standard error."""
-    require_linux()
+    require_glibc("calibrate")
     file = AtomicFile(output)
+    build_program()  # what is missing for it is said before there is a progress bar
     errors = Console(stderr=True, highlight=False)
     about = machine()
     found = _with_bar(errors, QUICK if quick else THOROUGH, seed)

@@ -1,6 +1,5 @@
 """What threads of one process do to each other in the kernel: contests, and their figures."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from allocsim.ground_truth.calibration.fit import Estimate, estimate_of
 from allocsim.ground_truth.calibration.passed_blocks import remote_accesses_per_call
+from allocsim.platform_support import usable_cpus
 
 MOST_THREADS = 16
 
@@ -71,7 +71,7 @@ INTERRUPTIONS = Contest("interruptions", "interruptions", 1, 2)
 
 def thread_counts(cpus: int | None = None) -> list[int]:
     """1, 2, 4, … threads, up to the CPUs that this process may use, at most 16."""
-    allowed = min(cpus or len(os.sched_getaffinity(0)), MOST_THREADS)
+    allowed = min(cpus or usable_cpus(), MOST_THREADS)
     powers = [1 << k for k in range(allowed.bit_length()) if 1 << k <= allowed]
     return sorted({*powers, allowed})
 

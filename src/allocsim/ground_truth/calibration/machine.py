@@ -6,6 +6,8 @@ import platform
 import time
 from pathlib import Path
 
+from allocsim.platform_support import cpu_info, cpu_model, usable_cpus
+
 VULNERABILITIES = Path("/sys/devices/system/cpu/vulnerabilities")
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 UNKNOWN = "unknown"
@@ -14,7 +16,7 @@ UNKNOWN = "unknown"
 def machine() -> dict[str, object]:
     """Processor, kernel, C library, mitigations, settings, date and load, in plain values."""
     return {
-        "cpu": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} CPUs",
+        "cpu": f"{cpu_model()}, {usable_cpus()} of {os.cpu_count()} CPUs",
         "kernel": f"{platform.system()} {platform.release()} {platform.version()}",
         "c_library": c_library(),
         "virtual": _is_virtual(),
@@ -52,18 +54,8 @@ def mitigations() -> dict[str, str]:
     return {name: text for name, text in found.items() if text != "Not affected"}
 
 
-def _cpu_model() -> str:
-    for line in _text(Path("/proc/cpuinfo")).splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.machine()
-
-
 def _is_virtual() -> bool:
-    lines = _text(Path("/proc/cpuinfo")).splitlines()
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return "hypervisor" in flags.split()
+    return "hypervisor" in cpu_info().get("flags", "").split()
 
 
 def _text(path: Path) -> str:

@@ -66,11 +66,16 @@ class Slice:
 Task = Benchmark | Contest
 
 
+def build_program() -> Path:
+    """The program that runs benchmarks; InputError where it cannot be built."""
+    return build(SOURCE, flags=FLAGS)
+
+
 class Bench:
     """The compiled program, and the scripts that it can run."""
 
     def __init__(self, benchmarks: Sequence[Benchmark], folder: Path) -> None:
-        self.program = build(SOURCE, flags=FLAGS)
+        self.program = build_program()
         self.scripts = {b.name: folder / b.name for b in benchmarks if b.script}
         for benchmark in benchmarks:
             if benchmark.script:

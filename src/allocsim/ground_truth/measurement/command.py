@@ -20,6 +20,7 @@ from allocsim.ground_truth.measurement.table import WRITES, Column, table_of
 from allocsim.ground_truth.measurement.timing import Band
 from allocsim.ground_truth.verify import NO_TUNABLES
 from allocsim.kernel import CostTable
+from allocsim.platform_support import require_glibc
 from allocsim.policy import Policy, load_policy
 from allocsim.terminal import say
 from allocsim.trace import TraceSource
@@ -44,6 +45,7 @@ class MeasureRequest:
 
 def measure_command(request: MeasureRequest, as_json: bool) -> list[Column]:
     """Measure and print: a table, or all figures as JSON; returns the table's columns."""
+    require_glibc("measure")
     allocators = [find_allocator(name) for name in request.allocators]
     policies = [load_policy(name) for name in request.policies]
     costs = CostTable.load(request.costs)

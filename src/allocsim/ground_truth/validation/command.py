@@ -14,7 +14,6 @@ from allocsim.experiment.settings import NO_SETTINGS, Settings
 from allocsim.glibc import Glibc
 from allocsim.ground_truth.calibration import cost_file, remarks
 from allocsim.ground_truth.calibration.machine import machine
-from allocsim.ground_truth.libc_packages import machine_version
 from allocsim.ground_truth.measurement.allocators import Allocator, find_allocator
 from allocsim.ground_truth.measurement.command import tunables_of
 from allocsim.ground_truth.measurement.measure import ROUNDS
@@ -23,6 +22,7 @@ from allocsim.ground_truth.validation.table import TIMES, table_of
 from allocsim.ground_truth.validation.validate import Setting, Validation, validate
 from allocsim.kernel import CostTable
 from allocsim.outputs import AtomicFile
+from allocsim.platform_support import glibc_version, require_glibc
 from allocsim.policy import Policy, load_policy, policy_names
 from allocsim.terminal import say
 from allocsim.workload import load_workload
@@ -49,6 +49,7 @@ class ValidateRequest:
 
 def validate_command(request: ValidateRequest, as_json: bool) -> Validation:
     """Validate and print: tables, or all figures as JSON."""
+    require_glibc("validate")
     found = _with_bar(request)
     if found.calibration is not None:
         for line in remarks(found.calibration):
@@ -113,7 +114,7 @@ def _version(allocator: Allocator, policy: type[Policy]) -> dict[str, int | floa
     """The version of glibc that the model is to be, where it is one."""
     if not allocator.is_glibc or "version" not in policy.parameters():
         return {}
-    version = allocator.name.partition("-")[2] or machine_version()
+    version = allocator.name.partition("-")[2] or glibc_version()
     try:
         return {"version": policy.parameters()["version"].checked("version", float(version))}
     except (InputError, ValueError):
