@@ -6,7 +6,7 @@ import pytest
 from allocsim import metrics
 from allocsim.component.entry import NotCompilable
 from allocsim.driver import driver_for
-from allocsim.engine import compiling, drive_columns
+from allocsim.engine import compiling, drive_columns, no_samples
 from allocsim.errors import AllocsimError, InputError, SimulationError
 from allocsim.kernel import CostTable, Event
 from allocsim.machine import Machine
@@ -235,6 +235,12 @@ def test_compiled_equals_interpreted():
             assert np.array_equal(interpreted.samples[name], other.samples[name])
 
 
+def run_raw(driver, trace: Trace, stop: int) -> None:
+    """The compiled loop over a trace that nothing has checked."""
+    columns = (*drive_columns(trace), 0, stop, *no_samples())
+    driver.run("drive_sampled", *columns, compiled=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "value"), [("object", -2), ("object", -1), ("object", 2**30), ("thread", 64)]
@@ -245,9 +251,9 @@ def test_compiled_code_refuses_what_lies_beyond_its_tables(column, value):
     columns[column] = np.array([value, columns[column][1]], columns[column].dtype)
     driver = driver_for(load_policy("first_fit"))
     with pytest.raises(SimulationError, match="out of range"):
-        driver.run("drive", *drive_columns(Trace(**columns)), 0, 2, compiled=True)
+        run_raw(driver, Trace(**columns), 2)
     with pytest.raises(SimulationError, match="no such operations"):
-        driver.run("drive", *drive_columns(Trace.concatenate([])), 0, 3, compiled=True)
+        run_raw(driver, Trace.concatenate([]), 3)
 
 
 @pytest.mark.slow
@@ -316,8 +322,9 @@ def test_what_is_summed_while_walking_is_what_the_list_of_ranges_gives():
     result = run(from_spec(CHURN, seed=3), load_policy("glibc"), samples=1, walks=1)
     driver = result.driver
     driver.walk()
-    address, size_bytes, kind = np.array(driver.policy.ranges.listed()).T
-    listed = metrics.heap_state(address, size_bytes, kind)
+    ranges = np.array(driver.policy.ranges.listed()).T
+    states = metrics.heap_states(np.zeros_like(ranges[0]), *ranges, n_walks=1)
+    listed = {name: column.item() for name, column in states.items()}
     assert driver.policy.tcache.structure != 0  # some blocks look used but are free
     assert listed == {name: result.walks[name][-1] for name in listed}
     assert listed["used_bytes"] > listed["metadata_bytes"] > 0

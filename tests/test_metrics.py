@@ -14,7 +14,12 @@ FREE, USED, METADATA, TOP = Kind.FREE, Kind.USED, Kind.METADATA, Kind.TOP
 
 def state(*ranges: tuple[int, int, int]) -> dict[str, int]:
     address, size, kind = (np.array(column, np.int64) for column in zip(*ranges, strict=True))
-    return metrics.heap_state(address, size, kind.astype(np.uint8))
+    return only(metrics.heap_states(address * 0, address, size, kind.astype(np.uint8), 1))
+
+
+def only(states: dict[str, np.ndarray]) -> dict[str, int]:
+    """The numbers of the only walk."""
+    return {name: column.item() for name, column in states.items()}
 
 
 def test_adjacent_free_ranges_are_one_hole():
@@ -42,9 +47,19 @@ def test_the_last_report_of_an_address_counts_and_order_does_not_matter():
     assert (heap["used_bytes"], heap["free_bytes"]) == (64, 32)
 
 
+def test_walks_are_evaluated_side_by_side():
+    """Ranges that adjoin by address but belong to two walks are two holes."""
+    walk = np.array([0, 1, 1, 0])
+    address, size = np.array([0, 64, 0, 200]), np.array([64, 32, 16, 8])
+    heap = metrics.heap_states(walk, address, size, np.array([FREE, FREE, USED, USED]), 3)
+    assert heap["holes"].tolist() == [1, 1, 0]
+    assert heap["free_bytes"].tolist() == [64, 32, 0]
+    assert heap["used_bytes"].tolist() == [8, 16, 0]
+
+
 def test_an_empty_walk_is_an_empty_heap():
     nothing = np.zeros(0, np.int64)
-    heap = metrics.heap_state(nothing, nothing, nothing.astype(np.uint8))
+    heap = only(metrics.heap_states(nothing, nothing, nothing, nothing.astype(np.uint8), 1))
     assert set(heap.values()) == {0}
 
 

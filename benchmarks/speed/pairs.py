@@ -9,7 +9,7 @@ import numpy as np
 
 from allocsim.component import host_memory
 from allocsim.driver import driver_for
-from allocsim.engine import drive_columns
+from allocsim.engine import drive_columns, no_samples
 from allocsim.ground_truth import OpStream, packed, time_replay
 from allocsim.policy import Policy, load_policy
 from allocsim.trace import BATCH_OPS, Trace
@@ -145,10 +145,12 @@ def simulated_ns(
     driver.writing = int(writing)
     batches = [(len(part), drive_columns(part)) for part in trace.batches(BATCH_OPS)]
     if compiled:
-        driver.run("drive", *drive_columns(trace[:0]), 0, 0, compiled=True)  # load the code
+        driver.run(
+            "drive_sampled", *drive_columns(trace[:0]), 0, 0, *no_samples(), compiled=True
+        )  # load the code
     started = time.process_time_ns()
     for n, columns in batches:
-        driver.run("drive", *columns, 0, n, compiled=compiled)
+        driver.run("drive_sampled", *columns, 0, n, *no_samples(), compiled=compiled)
     driven_ns = time.process_time_ns() - started
     driver.close()
     return (cleared_ns + driven_ns) / len(trace)

@@ -25,6 +25,10 @@ MOST_IRREGULAR = 16  # of one call: a long search goes on as it began
 SIZE_BITS = 16  # of a word in `blocks`
 LARGE = (1 << SIZE_BITS) - 1
 
+N_SAMPLED, N_WALKED = 5, 7  # numbers in a row of `drive_sampled`
+MOST_RANGES = 1 << 16  # that walks report before they are evaluated
+AFTER_ALL = 1 << 40
+
 
 class Driver(RunAhead):
     """The program's side: which object lies where, and what the program does with it.
@@ -48,6 +52,8 @@ class Driver(RunAhead):
     peak_live_bytes = 0
     live_at_peak_resident_bytes = 0
     seen_peak_pages = 0
+    n_sampled = 0  # rows that the last `drive_sampled` wrote
+    n_walked = 0
     failed = 0  # requests that the policy could not serve
     own_mapped_bytes = 0  # by the program's own mmap
     writing = 1
@@ -119,6 +125,65 @@ class Driver(RunAhead):
                 faults[i] = kernel.minor_faults - before
             self.n_ops += 1
         return stop
+
+    def drive_sampled(
+        self, ops, threads, objects, sizes, alignments, written, offsets, args, thinks,
+        addresses, faults, start, stop, due, samples, walks,
+    ):  # fmt: skip
+        """`drive`, which stops for samples of memory and walks of the heap on the way.
+
+        `due` holds op counts, ascending, after which memory is sampled; ~n also walks the heap.
+        `samples` receives rows of N_SAMPLED, `walks` rows of N_WALKED numbers, the last two of
+        which are the rows of `policy.ranges` that the walk reported. Returns the next op, which is
+        before `stop` only where `policy.ranges` has become too long to go on.
+        """
+        kernel = self.policy.kernel
+        ranges = self.policy.ranges
+        ranges.start()
+        self.n_sampled = 0
+        self.n_walked = 0
+        while True:
+            at = start + AFTER_ALL
+            if self.n_sampled < len(due):
+                at = due[self.n_sampled]
+                at = start + (at if at >= 0 else ~at) - self.n_ops
+            until = min(stop, at)
+            if until > start:
+                start = self.drive(
+                    ops, threads, objects, sizes, alignments, written, offsets, args, thinks,
+                    addresses, faults, start, until,
+                )  # fmt: skip
+            if start < at or self.n_sampled == len(due):
+                return start
+            row = self.n_sampled * N_SAMPLED
+            samples[row] = self.n_ops
+            samples[row + 1] = kernel.now_ns()
+            samples[row + 2] = self.live_bytes
+            samples[row + 3] = kernel.mapped_bytes
+            samples[row + 4] = kernel.resident_pages * PAGE_BYTES
+            if due[self.n_sampled] < 0:
+                self.walk_into(walks, self.n_walked * N_WALKED)
+                self.n_walked += 1
+            self.n_sampled += 1
+            if ranges.n > MOST_RANGES:
+                return start
+
+    def walk_into(self, walks, row):
+        """Have the policy report its heap behind earlier reports, in sums where it can."""
+        ranges = self.policy.ranges
+        first = ranges.n
+        ranges.used_bytes = 0
+        ranges.metadata_bytes = 0
+        ranges.summing = 1
+        self.policy.walk()
+        ranges.summing = 0
+        walks[row] = self.n_ops
+        walks[row + 1] = self.policy.kernel.now_ns()
+        walks[row + 2] = self.live_bytes
+        walks[row + 3] = ranges.used_bytes
+        walks[row + 4] = ranges.metadata_bytes
+        walks[row + 5] = first
+        walks[row + 6] = ranges.n
 
     @in_bounds
     def require_sound(self, ops, threads, objects, start, stop):

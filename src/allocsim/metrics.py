@@ -89,58 +89,58 @@ def ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def hole_sizes(address: np.ndarray, size_bytes: np.ndarray, kind: np.ndarray) -> np.ndarray:
-    """Sizes of the holes: maximal runs of adjacent free ranges that do not end in a top chunk.
+def heap_states(
+    walk: np.ndarray, address: np.ndarray, size_bytes: np.ndarray, kind: np.ndarray, n_walks: int
+) -> dict[str, np.ndarray]:
+    """Bytes by kind, and the holes, of n_walks walks over a heap: an array each by name.
 
-    The ranges are sorted by address. Free ranges on both sides of a header are one hole, since the
-    header goes when they are merged: policies report a free chunk with its header.
+    walk, address, size_bytes, kind: of each reported range, the walk's number first; ranges may
+    come in any order, and of several for one address the last counts. A hole is a maximal run of
+    adjacent free ranges that does not end in a top chunk. Free ranges on both sides of a header are
+    one hole, since the header goes when they are merged: policies report a free chunk with its
+    header.
     """
-    free = kind == Kind.FREE
-    ends = address + size_bytes
-    starts_run = free.copy()
-    starts_run[1:] &= ~(free[:-1] & (ends[:-1] == address[1:]))
-    run = np.cumsum(starts_run)[free]
-    sizes = np.bincount(run, weights=size_bytes[free]).astype(np.int64)[1:] if run.size else run
-    before_top = np.zeros(len(sizes), bool)
-    top = np.flatnonzero(kind == Kind.TOP)
-    top = top[top > 0]
-    joined = top[free[top - 1] & (ends[top - 1] == address[top])]
-    before_top[np.cumsum(starts_run)[joined - 1] - 1] = True
-    return sizes[~before_top]
+    order = np.lexsort((np.arange(len(walk)), address, walk))
+    walk, address, size_bytes, kind = (c[order] for c in (walk, address, size_bytes, kind))
+    last = np.ones(len(walk), bool)
+    last[:-1] = (address[1:] != address[:-1]) | (walk[1:] != walk[:-1])
+    walk, address, size_bytes, kind = (c[last] for c in (walk, address, size_bytes, kind))
 
+    def sums(rows: np.ndarray) -> np.ndarray:
+        out = np.zeros(n_walks, np.int64)
+        np.add.at(out, walk[rows], size_bytes[rows])
+        return out
 
-def ranges_in_order(
-    address: np.ndarray, size_bytes: np.ndarray, kind: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A walk's reports sorted by address; of several for one address the last counts."""
-    order = np.lexsort((np.arange(len(address)), address))
-    last = np.ones(len(order), bool)
-    last[:-1] = address[order][1:] != address[order][:-1]
-    keep = order[last]
-    return address[keep], size_bytes[keep], kind[keep]
-
-
-def heap_state(
-    address: np.ndarray,
-    size_bytes: np.ndarray,
-    kind: np.ndarray,
-    used_bytes: int = 0,
-    metadata_bytes: int = 0,
-) -> dict[str, int]:
-    """Bytes by kind, and the holes, of one walk (in any order, see `ranges_in_order`).
-
-    used_bytes, metadata_bytes: what is not among the ranges, since it was summed already.
-    """
-    address, size_bytes, kind = ranges_in_order(address, size_bytes, kind)
-    holes = hole_sizes(address, size_bytes, kind)
+    free, top = kind == Kind.FREE, kind == Kind.TOP
+    hole_walk, hole_bytes = _holes(walk, address, size_bytes, free, top)
+    n_holes, in_holes, largest = (np.zeros(n_walks, np.int64) for _ in range(3))
+    np.add.at(n_holes, hole_walk, 1)
+    np.add.at(in_holes, hole_walk, hole_bytes)
+    np.maximum.at(largest, hole_walk, hole_bytes)
     return {
-        "used_bytes": used_bytes + int(size_bytes[kind == Kind.USED].sum()),
-        "free_bytes": int(holes.sum()),
-        "largest_hole_bytes": int(holes.max(initial=0)),
-        "holes": len(holes),
-        "top_bytes": int(size_bytes[(kind == Kind.FREE) | (kind == Kind.TOP)].sum() - holes.sum()),
-        "metadata_bytes": metadata_bytes + int(size_bytes[kind == Kind.METADATA].sum()),
+        "used_bytes": sums(kind == Kind.USED),
+        "free_bytes": in_holes,
+        "largest_hole_bytes": largest,
+        "holes": n_holes,
+        "top_bytes": sums(free | top) - in_holes,
+        "metadata_bytes": sums(kind == Kind.METADATA),
     }
+
+
+def _holes(
+    walk: np.ndarray, address: np.ndarray, size_bytes: np.ndarray, free: np.ndarray, top: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The walk and the bytes of each hole; the ranges are sorted by walk and address."""
+    adjoins = np.zeros(len(walk), bool)  # the range before it
+    adjoins[1:] = (address[:-1] + size_bytes[:-1] == address[1:]) & (walk[:-1] == walk[1:])
+    before = np.append(False, free[:-1]) & adjoins  # the range before it is free and adjoins
+    starts = np.flatnonzero(free & ~before)
+    run = np.cumsum(free & ~before) - 1
+    n_bytes = np.zeros(len(starts), np.int64)
+    np.add.at(n_bytes, run[free], size_bytes[free])
+    is_hole = np.ones(len(starts), bool)
+    is_hole[run[top & before]] = False
+    return walk[starts][is_hole], n_bytes[is_hole]
 
 
 def fragmentation(walks: Mapping[str, np.ndarray]) -> dict[str, float]:

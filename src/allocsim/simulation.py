@@ -92,6 +92,7 @@ def run_spec(spec: RunSpec, observers: Observers | None = None) -> Result:
         on_syscalls=observers.on_syscalls,
         schedule=Schedule(source.n_ops, spec.samples, spec.walks),
         khugepaged=_khugepaged(spec),
+        is_interruptible=threaded or spec.machine.has_huge_pages,
     )
     try:
         execute(run, spec.machine.cpus_for(driver, source.n_threads))

@@ -6,7 +6,7 @@ order of effects, so one process drives it, however many threads it has, and it 
 two samples.
 """
 
-from allocsim.engine.batch import drive_columns, drive_signature
+from allocsim.engine.batch import drive_columns, drive_signature, no_samples
 from allocsim.engine.compiling import MODES, compile_all, entry_points, is_warm, runs_compiled
 from allocsim.engine.khugepaged import Khugepaged
 from allocsim.engine.run import Run, Schedule
@@ -24,5 +24,6 @@ __all__ = [
     "execute",
     "is_warm",
     "meets",
+    "no_samples",
     "runs_compiled",
 ]

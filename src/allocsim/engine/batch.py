@@ -34,3 +34,8 @@ def drive_columns(trace: Trace) -> tuple:
 def drive_signature() -> tuple:
     """Arguments of `Driver.drive` of the types that every batch has, to compile for."""
     return (*drive_columns(Trace.concatenate([])), 0, 0)
+
+
+def no_samples() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The last arguments of `Driver.drive_sampled` for a run without samples."""
+    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from allocsim.driver import Driver
-from allocsim.engine.batch import drive_signature
+from allocsim.engine.batch import drive_signature, no_samples
 from allocsim.errors import InputError
 
 COMPILE_FROM_OPS = 3_000_000
@@ -27,7 +27,7 @@ def entry_points(threaded: bool, huge_pages: bool) -> dict[str, tuple[Any, ...]]
     elif huge_pages:
         ops = {"drive_until": (*drive_signature(), 0)}
     else:
-        ops = {"drive": drive_signature()}
+        return {"drive_sampled": (*drive_signature(), *no_samples())}
     background: dict[str, tuple[Any, ...]] = {"collapse": (0,)} if huge_pages else {}
     return {**ops, "walk": (), **background}
 

@@ -4,37 +4,63 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from allocsim import metrics
-from allocsim.driver import Driver
+from allocsim.driver import N_SAMPLED, N_WALKED, Driver
 from allocsim.engine.batch import Batch
 from allocsim.engine.khugepaged import Khugepaged
-from allocsim.errors import AllocsimError, InputError, SimulationError
+from allocsim.errors import AllocsimError, SimulationError
 from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.kernel import LOG_COLUMNS
-from allocsim.trace import BATCH_OPS, Op, TraceSource
+from allocsim.trace import BATCH_OPS, Op, Trace, TraceSource
+
+INTERPRETED_OPS = 8192
+"""Ops between two reports of progress in interpreted runs, which take about 40 ms."""
+
+NEVER = 1 << 62
 
 
 class Schedule:
-    """At which operations to sample and to walk; with an unknown end, every 65,536 of them."""
+    """After which ops to sample and to walk: equally spaced, or every BATCH_OPS of an unknown end.
+
+    taken: how many of the samples were taken.
+    """
 
     def __init__(self, n_ops: int | None, samples: int, walks: int) -> None:
-        if samples < 1 or walks < 0:
-            raise InputError("at least one sample, and no negative number of walks")
-        self.n_ops, self.samples = n_ops, samples
-        self.walk_every = max(1, samples // walks) if walks else 0
+        self.walk_every = max(1, samples // walks) if walks else samples + 1
+        self._at: np.ndarray | None = None
+        if n_ops is not None:
+            number = np.arange(1, samples + 1)
+            at = np.maximum(1, number * n_ops // samples)
+            is_last = np.append(at[1:] != at[:-1], True)  # of several that fall on one op
+            n_walks = number[is_last] // self.walk_every
+            self._at, self._walks = at[is_last], np.diff(n_walks, prepend=0) > 0
         self.taken = 0
 
     def next_stop(self) -> int:
-        """The operation before which the next sample is due."""
-        if self.n_ops is None:
+        """The op count at which the next sample is due; beyond the end where none is left."""
+        if self._at is None:
             return (self.taken + 1) * BATCH_OPS
-        return max(1, (self.taken + 1) * self.n_ops // self.samples)
+        return int(self._at[self.taken]) if self.taken < len(self._at) else NEVER
 
     def walks_now(self) -> bool:
-        return self.walk_every > 0 and self.taken % self.walk_every == 0
+        """Whether the sample taken last comes with a walk."""
+        if self._at is None:
+            return self.taken % self.walk_every == 0
+        return bool(self._walks[min(self.taken, len(self._at)) - 1])
+
+    def due(self, until: int) -> np.ndarray:
+        """The samples to take up to op count `until`: n, or ~n where the heap is walked, too."""
+        if self._at is None:
+            number = np.arange(self.taken + 1, until // BATCH_OPS + 1)
+            at, walks = number * BATCH_OPS, number % self.walk_every == 0
+        else:
+            end = int(np.searchsorted(self._at, until, side="right"))
+            at, walks = self._at[self.taken : end], self._walks[self.taken : end]
+        return np.where(walks, ~at, at)
 
 
 @dataclass
@@ -55,15 +81,50 @@ class Run:
     threads: dict[str, np.ndarray] = field(default_factory=dict)
     crossings: int = 0  # that threads played in simulated time
     khugepaged: Khugepaged | None = None
+    is_interruptible: bool = False  # by other threads or khugepaged, between two samples
 
-    def drive(self, batch: Batch, start: int, stop: int, until_ps: int | None = None) -> int:
-        """Run rows start..stop of a batch, or those that start before until_ps; the next row."""
+    def drive(self, batch: Batch) -> None:
+        """Run a batch, sampling memory on the way."""
+        start = 0
+        while start < len(batch):
+            stop = len(batch) if self.compiled else min(len(batch), start + INTERPRETED_OPS)
+            if self.compiled != self.compiled_later:  # up to the first sample
+                stop = min(stop, start + self.schedule.next_stop() - self.driver.n_ops)
+            due = self.schedule.due(self.driver.n_ops + stop - start)
+            start = self._drive_sampled(batch, start, stop, due)
+
+    def sample_at_end(self) -> None:
+        """Sample memory at the end, and walk the heap where that would be due."""
+        self.schedule.taken += 1
+        n_ops = self.driver.n_ops
+        due = np.array([~n_ops if self.schedule.walks_now() else n_ops])
+        self.schedule.taken -= 1
+        self._drive_sampled(Batch(Trace.concatenate([])), 0, 0, due)
+
+    def _drive_sampled(self, batch: Batch, start: int, stop: int, due: np.ndarray) -> int:
+        """Run rows start..stop of a batch with those samples; the next row."""
+        samples = np.zeros(len(due) * N_SAMPLED, np.int64)
+        walks = np.zeros(int((due < 0).sum()) * N_WALKED, np.int64)
+        reached = self._call("drive_sampled", batch, start, stop, due, samples, walks)
+        n_sampled, n_walked = self.driver.n_sampled, self.driver.n_walked
+        self.samples.extend(map(tuple, samples.reshape(-1, N_SAMPLED)[:n_sampled].tolist()))
+        if n_walked:
+            self.walks.extend(self._evaluated(walks.reshape(-1, N_WALKED)[:n_walked]))
+        self.schedule.taken += n_sampled
+        if n_sampled:
+            self.compiled = self.compiled_later
+        if self.progress is not None:
+            self.progress(self.driver.n_ops, self.source.n_ops or self.driver.n_ops)
+        return reached
+
+    def drive_until(self, batch: Batch, start: int, stop: int, until_ps: int) -> int:
+        """Run those of the rows start..stop that start before until_ps; the next row."""
+        return self._call("drive_until", batch, start, stop, until_ps)
+
+    def _call(self, method: str, batch: Batch, start: int, stop: int, *more: Any) -> int:
         first_op = self.driver.n_ops
         addresses, faults = batch.reports(self.on_ops is not None)
-        arguments: tuple = (*batch.columns, addresses, faults, start, stop)
-        method = "drive"
-        if until_ps is not None:
-            method, arguments = "drive_until", (*arguments, until_ps)
+        arguments: tuple = (*batch.columns, addresses, faults, start, stop, *more)
         try:
             reached: int = self.driver.run(method, *arguments, compiled=self.compiled, settle=False)
         except Exception as error:
@@ -71,6 +132,21 @@ class Run:
             raise self.explained(error, Op(int(batch.trace.op[row]))) from error
         self.report(addresses[start:reached], faults[start:reached])
         return reached
+
+    def _evaluated(self, walks: np.ndarray) -> list[tuple]:
+        """Rows of WALK_COLUMNS for rows that `Driver.drive_sampled` wrote."""
+        ranges = self.driver.policy.ranges
+        first, n = int(walks[0, 5]), int(walks[-1, 6])
+        address, size_bytes = (
+            np.frombuffer(column, np.int64, n)[first:]
+            for column in (ranges.address, ranges.size_bytes)
+        )
+        kind = np.frombuffer(ranges.kind, np.uint8, n)[first:]
+        number = np.repeat(np.arange(len(walks)), walks[:, 6] - walks[:, 5])
+        states = metrics.heap_states(number, address, size_bytes, kind, len(walks))
+        states["used_bytes"] += walks[:, 3]
+        states["metadata_bytes"] += walks[:, 4]
+        return list(zip(*walks.T[:3].tolist(), *(s.tolist() for s in states.values()), strict=True))
 
     def explained(self, error: Exception, op: Op) -> Exception:
         """The error with the op, policy and method in which it happened."""
@@ -97,7 +173,7 @@ class Run:
             kernel.n_logged = 0
 
     def sample(self) -> None:
-        """Note memory now, and walk the heap where that is due."""
+        """Sample memory now, and walk the heap where that is due: between calls of threads."""
         driver, kernel = self.driver, self.driver.policy.kernel
         now = (driver.n_ops, kernel.now_ns(), driver.live_bytes)
         resident = kernel.resident_pages * PAGE_BYTES
@@ -105,22 +181,14 @@ class Run:
         self.schedule.taken += 1
         self.compiled = self.compiled_later
         if self.schedule.walks_now():
-            self.walks.append((*now, *self._walk().values()))
+            ranges = driver.policy.ranges
+            ranges.summing = 1
+            n = driver.run("walk", compiled=self.compiled, settle=False)
+            ranges.summing = 0
+            row = (*now, ranges.used_bytes, ranges.metadata_bytes, 0, n)
+            self.walks.extend(self._evaluated(np.array([row], np.int64)))
         if self.progress is not None:
             self.progress(driver.n_ops, self.source.n_ops or driver.n_ops)
-
-    def _walk(self) -> dict[str, int]:
-        ranges = self.driver.policy.ranges
-        ranges.summing = 1
-        n = self.driver.run("walk", compiled=self.compiled, settle=False)
-        ranges.summing = 0
-        return metrics.heap_state(
-            np.frombuffer(ranges.address, np.int64, n),
-            np.frombuffer(ranges.size_bytes, np.int64, n),
-            np.frombuffer(ranges.kind, np.uint8, n),
-            ranges.used_bytes,
-            ranges.metadata_bytes,
-        )
 
 
 def _explained(error: Exception, op: str, policy: str) -> Exception:

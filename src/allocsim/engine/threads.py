@@ -7,7 +7,7 @@ import simpy
 from allocsim.engine.batch import Batch
 from allocsim.engine.meeting import Meeting
 from allocsim.engine.run import Run
-from allocsim.trace import BATCH_OPS, Trace, TraceSource, validated
+from allocsim.trace import BATCH_OPS, TraceSource, validated
 
 
 def execute(run: Run, cpus: int) -> None:
@@ -16,13 +16,15 @@ def execute(run: Run, cpus: int) -> None:
         meeting = Meeting(run, cpus)
         meeting.play()
         run.threads, run.crossings = meeting.table(), meeting.crossings
-    else:
+    elif run.khugepaged is not None:
         environment = simpy.Environment()
-        if run.khugepaged is not None:
-            environment.process(run.khugepaged.live(environment, 1_000_000, run.collapse))
-        environment.run(until=environment.process(_recorded(environment, run)))
+        environment.process(run.khugepaged.live(environment, 1_000_000, run.collapse))
+        environment.run(until=environment.process(_with_deadlines(environment, run)))
+    else:
+        for batch in checked_batches(run.source):
+            run.drive(batch)
     if not run.samples or run.samples[-1][0] != run.driver.n_ops:
-        run.sample()
+        run.sample() if run.is_interruptible else run.sample_at_end()
 
 
 def meets(source: TraceSource) -> bool:
@@ -35,19 +37,19 @@ def _is_synthetic(source: TraceSource) -> bool:
     return getattr(source, "synthetic", False)
 
 
-def _sound_batches(source: TraceSource) -> Iterator[Trace]:
-    return source.batches(BATCH_OPS) if _is_synthetic(source) else validated(source)
+def checked_batches(source: TraceSource) -> Iterator[Batch]:
+    """The ops, each batch checked before it is given out."""
+    return map(Batch, source.batches(BATCH_OPS) if _is_synthetic(source) else validated(source))
 
 
-def _recorded(environment: simpy.Environment, run: Run) -> Generator[simpy.Event, None, None]:
+def _with_deadlines(environment: simpy.Environment, run: Run) -> Generator[simpy.Event, None, None]:
     """All operations in the trace's own order, from sample to sample, or to the next deadline."""
-    for batch in map(Batch, _sound_batches(run.source)):
+    for batch in checked_batches(run.source):
         start = 0
         while start < len(batch):
             due = run.schedule.next_stop() - run.driver.n_ops
-            stop = min(len(batch), start + max(1, due))
-            deadline_ps = int(environment.peek()) * 1000 if run.khugepaged else None
-            reached = run.drive(batch, start, stop, deadline_ps)
+            stop = min(len(batch), start + due)
+            reached = run.drive_until(batch, start, stop, int(environment.peek()) * 1000)
             if reached - start == due:
                 run.sample()
             start = reached

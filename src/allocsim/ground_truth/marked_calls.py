@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from allocsim.driver import Driver
+from allocsim.engine import no_samples
 from allocsim.ground_truth.opstream import MarkedCall, Marks
 from allocsim.trace import Op, Trace
 
@@ -21,8 +22,8 @@ def drive(
     columns = list(trace.columns().values())[:8]
     no_times = np.empty(0, np.int64)
     for start, stop, call in _stretches(trace, marks):
-        arguments = (*columns, no_times, address, faults, start, stop)
-        driver.run("drive", *arguments, compiled=compiled)
+        arguments = (*columns, no_times, address, faults, start, stop, *no_samples())
+        driver.run("drive_sampled", *arguments, compiled=compiled)
         if call is not None:
             address[stop - 1], faults[stop - 1] = _made(driver, call, int(trace.size[stop - 1]))
 
