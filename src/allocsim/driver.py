@@ -392,10 +392,10 @@ class Driver(RunAhead):
 
 def driver_for(policy: type[Policy], **parameters: Any) -> Driver:
     """A driver with a new instance of `policy`; unknown or impossible parameters: InputError."""
-    return _driver_class(policy)(policy=parameters)  # type: ignore[arg-type]
+    return driver_class(policy)(policy=parameters)  # type: ignore[arg-type]
 
 
 @cache
-def _driver_class(policy: type[Policy]) -> type[Driver]:
+def driver_class(policy: type[Policy]) -> type[Driver]:
     """One class for each policy: compiled code belongs to the class."""
     return variant(Driver, f"Driver_{policy.__name__}", policy=Part(policy))  # type: ignore[return-value]

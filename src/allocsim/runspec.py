@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from allocsim import driver_pool
 from allocsim.code_hash import policy_hash
-from allocsim.driver import Driver, driver_for
+from allocsim.driver import Driver
 from allocsim.engine import entry_points
 from allocsim.errors import InputError
 from allocsim.machine import Machine
@@ -113,7 +114,7 @@ class RunSpec:
     @property
     def _standard_driver(self) -> Any:
         if not self.referee:
-            return driver_for
+            return driver_pool.take
         from allocsim.referee import refereed
 
         return refereed

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from allocsim import metrics
+from allocsim import driver_pool, metrics
 from allocsim.driver import MAX_SLOTS, MAX_THREADS, Driver
 from allocsim.engine import (
     Khugepaged,
@@ -44,12 +44,13 @@ class Result:
     driver: Driver | None = field(default=None, repr=False, compare=False)
 
     def close(self) -> None:
-        """Give up the simulated memory, which the next run in this process then starts with.
+        """Give up the driver and its memory, with which a later run of this process starts.
 
-        The figures stay; `driver` cannot be used any more.
+        The figures stay; `driver` is None from now on.
         """
         if self.driver is not None:
-            self.driver.close()
+            driver_pool.give_back(self.driver)
+            object.__setattr__(self, "driver", None)
 
 
 @dataclass(frozen=True)

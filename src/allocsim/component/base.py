@@ -25,6 +25,7 @@ from allocsim.component.fields import (
     declared,
     is_constant,
 )
+from allocsim.component.first_state import FirstState
 from allocsim.component.scalars import Scalars
 from allocsim.errors import InputError
 
@@ -76,7 +77,13 @@ class Component:
         if any(isinstance(value, PerThread) for value in own.values()):
             cls.__setattr__ = _set_and_turn  # type: ignore[assignment]
 
-    def __init__(self, _record: np.ndarray | None = None, _up: Any = None, **values: Any) -> None:
+    def __init__(
+        self,
+        _record: np.ndarray | None = None,
+        _up: Any = None,
+        _restarts: bool = False,
+        **values: Any,
+    ) -> None:
         cls = type(self)
         self._record = np.zeros(1, cls.record_dtype()) if _record is None else _record
         self._up = _up
@@ -89,7 +96,25 @@ class Component:
             raise InputError(f"{cls.__name__} has no parameter {', '.join(map(repr, values))}")
         if _up is None:
             self._wire()
+            if _restarts:
+                self._first_state = FirstState(self)
             self._start()
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether this root was built with `_restarts`."""
+        return "_first_state" in vars(self)
+
+    def restart(self, **parameters: dict[str, Any]) -> None:
+        """Become what a new tree with those parameters, by part, would be; `can_restart` only.
+
+        It takes a fraction of the time that building one takes.
+        """
+        self._first_state.restore(parameters)
+
+    def release_memory(self) -> None:
+        """Have the host take back the memory of all pools until `restart`; `can_restart` only."""
+        self._first_state.release_memory()
 
     # ---- the tree
     def _place(self, name: str, declaration: Any, values: dict[str, Any]) -> None:

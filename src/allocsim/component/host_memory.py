@@ -38,6 +38,7 @@ class _Memory:
     joins: bool = True  # until the host refuses one
 
 
+_in_use: dict[int, _Memory] = {}  # by the address of the array
 _given_up: list[_Memory] = []  # with all that was written
 _cleared: list[_Memory] = []
 
@@ -53,10 +54,24 @@ def reserve(n_bytes: int, kept_bytes: int = 0) -> np.ndarray:
     memory = _handed_on(n_bytes, kept_bytes) if kept_bytes else None
     memory = memory or _Memory(_mapped(n_bytes), kept_bytes)
     array = np.frombuffer(memory.mapping, np.uint8)
-    if kept_bytes:
-        memory.uses += 1
-        weakref.finalize(array, _give_up, memory).atexit = False
+    memory.uses += 1
+    _in_use[array.ctypes.data] = memory
+    weakref.finalize(array, _end_use, array.ctypes.data, memory).atexit = False
     return array
+
+
+def recycle(array: np.ndarray) -> None:
+    """Make the whole of an array that `reserve` gave zeros, for its next use."""
+    memory = _in_use[array.ctypes.data]
+    memory.uses += 1
+    _forget(memory, memory.kept_bytes, len(memory.mapping))
+    if memory.kept_bytes:
+        _clear(memory)
+
+
+def give_back(array: np.ndarray) -> None:
+    """Have the host take back all memory of an array that `reserve` gave: zeros."""
+    _forget(_in_use[array.ctypes.data], 0, len(array))
 
 
 def clear() -> None:
@@ -118,7 +133,10 @@ def _mapped(n_bytes: int) -> mmap.mmap:
     return mapping
 
 
-def _give_up(memory: _Memory) -> None:
+def _end_use(address: int, memory: _Memory) -> None:
+    del _in_use[address]
+    if not memory.kept_bytes:
+        return
     if len(_given_up) + len(_cleared) >= _MOST_KEPT:
         return
     with suppress(OSError):

@@ -46,6 +46,14 @@ class Scalars:
         if settle:
             self.settle()
 
+    def restore(self) -> None:
+        """Have in all attributes what the record holds."""
+        for group in self.near + self.far:
+            group.restore()
+        for component in self.turning:
+            component.turn_to_thread()
+        self.away = False
+
     def settle(self) -> None:
         """Have all scalars in Python's attributes."""
         if self.away:
@@ -72,6 +80,11 @@ class _Group:
         values = [attributes[name] for attributes, name in self.places]
         self.pushed = np.array(values, self.words.dtype)
         self.words[self.index] = self.pushed
+
+    def restore(self) -> None:
+        values = self.words[self.index].tolist()
+        for (attributes, name), value in zip(self.places, values, strict=True):
+            attributes[name] = value
 
     def pull(self) -> None:
         now = self.words[self.index]

@@ -1,13 +1,13 @@
 """Who drives a run: one process in the trace's own order, or a process for each thread."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import simpy
 
-from allocsim.engine.batch import Batch
 from allocsim.engine.meeting import Meeting
+from allocsim.engine.ops_cache import checked_batches
 from allocsim.engine.run import Run
-from allocsim.trace import BATCH_OPS, TraceSource, validated
+from allocsim.trace import TraceSource
 
 
 def execute(run: Run, cpus: int) -> None:
@@ -35,11 +35,6 @@ def meets(source: TraceSource) -> bool:
 def _is_synthetic(source: TraceSource) -> bool:
     """Whether allocsim made the ops itself: sound, and with no recorded order between threads."""
     return getattr(source, "synthetic", False)
-
-
-def checked_batches(source: TraceSource) -> Iterator[Batch]:
-    """The ops, each batch checked before it is given out."""
-    return map(Batch, source.batches(BATCH_OPS) if _is_synthetic(source) else validated(source))
 
 
 def _with_deadlines(environment: simpy.Environment, run: Run) -> Generator[simpy.Event, None, None]:

@@ -12,6 +12,8 @@ A chunk starts 16 bytes before the block that the program gets, at a multiple of
 All sizes and addresses are in bytes.
 """
 
+from array import array
+
 from allocsim.component import Array, Component, Ref, host, inline
 
 SIZE, NEXT, PREVIOUS, NEXT_SIZE, PREVIOUS_SIZE = 8, 16, 24, 32, 40  # offsets in a chunk
@@ -25,6 +27,7 @@ PAGE_MASK = 4095
 UNSORTED = 1
 """The number of the list of recently freed chunks; 2-63 are small bins, 64-126 large ones."""
 N_BINS = 128
+_EMPTY_HEADS = array("q", [number for number in range(N_BINS) for _ in ("first", "last")])
 _BEFORE_SPACING = 48 | 91 << 8 | 110 << 16 | 119 << 24 | 124 << 32  # added to size / spacing
 
 
@@ -61,8 +64,7 @@ class Chunks(Component):
     @host
     def setup(self):
         """All lists are empty: each head is linked to itself."""
-        for i in range(N_BINS):
-            self.heads[2 * i] = self.heads[2 * i + 1] = i
+        self.heads[:] = _EMPTY_HEADS
 
     @inline
     def size_word(self, chunk):

@@ -10,6 +10,7 @@ from allocsim.workload.catalogue import (
     source_identity,
     workload_names,
 )
+from allocsim.workload.recorded import TraceHead
 from allocsim.workload.spec import Recorded, Synthetic, workload_model
 from allocsim.workload.synthetic import SyntheticSource
 
@@ -17,6 +18,7 @@ __all__ = [
     "Recorded",
     "Synthetic",
     "SyntheticSource",
+    "TraceHead",
     "find_workload",
     "from_spec",
     "load_workload",
