@@ -216,8 +216,6 @@ def load_policy(name: str) -> type[Policy]:
     if path is None or not path.is_file():
         raise InputError(_unknown(name))
     imported = _import(path)
-    for component in _components_of(imported):
-        guard_loops(component)
     return _class_in(imported, path, class_name)
 
 
@@ -235,6 +233,9 @@ def _import(path: Path) -> ModuleType:
     # Cached machine code names the module, and is shared by all copies of the same file.
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     name = f"allocsim_policy_{path.stem}_{digest}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded  # with the same classes, to which compiled code and idle drivers belong
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -242,9 +243,13 @@ def _import(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
+        del sys.modules[name]
         raise InputError(f"{path}:{error.lineno}: {error.msg}") from error
     except Exception as error:
+        del sys.modules[name]
         raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    for component in _components_of(module):
+        guard_loops(component)
     return module
 
 
