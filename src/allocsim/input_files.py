@@ -35,6 +35,14 @@ def check_input(path: str | Path, max_bytes: int | None = None) -> None:
     open_input(path, max_bytes).close()
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is an ordinary file; False too for names that no file can have."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
 def read_bytes(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """The whole content of an ordinary file; InputError if it has more than `max_bytes`."""
     with open_input(path, max_bytes) as file:

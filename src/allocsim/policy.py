@@ -18,7 +18,8 @@ from types import ModuleType
 from allocsim import resources
 from allocsim.component import Component, Part, Pool, host, variant
 from allocsim.component.source import guard_loops
-from allocsim.errors import InputError, SimulationError, suggestion
+from allocsim.errors import InputError, SimulationError, printable, suggestion
+from allocsim.input_files import is_file
 from allocsim.kernel import Kernel
 
 
@@ -209,14 +210,39 @@ def load_policy(name: str) -> type[Policy]:
     if name in BUILT_IN:
         module, _, cls = BUILT_IN[name].partition(":")
         return getattr(importlib.import_module(module), cls)
-    path_text, _, class_name = name.partition(":")
-    path = resources.find("policies", path_text, ".py")
-    if path_text.endswith(".py"):
-        path = Path(path_text)
-    if path is None or not path.is_file():
-        raise InputError(_unknown(name))
+    path, class_name = policy_file(name), name.partition(":")[2]
     imported = _import(path)
     return _class_in(imported, path, class_name)
+
+
+def is_shipped(name: str) -> bool:
+    """Whether a policy is one of allocsim's own; every other one is a file that runs as code."""
+    return name.partition(":")[0] in policy_names()
+
+
+def policy_file(name: str) -> Path:
+    """The file of a policy that is not built in; nothing is imported. InputError if none."""
+    path_text = name.partition(":")[0]
+    if path_text.endswith(".py"):
+        path: Path | None = Path(path_text)
+    else:
+        path = resources.find("policies", path_text, ".py")
+    if path is None or not is_file(path):
+        raise InputError(_unknown(name))
+    return path
+
+
+def refusal_of_file(name: str, no_code: bool) -> str | None:
+    """Why a policy that is none of allocsim's own cannot be imported; None if it can be tried.
+
+    no_code: the user wants to run no code from files.
+    """
+    try:
+        path = policy_file(name)
+    except InputError as error:
+        return str(error)
+    refused = f"{printable(path)} would run as code, which --no-code refuses; use a shipped policy"
+    return refused if no_code else None
 
 
 def _unknown(name: str) -> str:

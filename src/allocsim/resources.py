@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from allocsim.input_files import is_file
+
 _PACKAGE = Path(__file__).parent
 
 
@@ -15,9 +17,13 @@ def folder(kind: str) -> Path:
 
 
 def find(kind: str, name: str, suffix: str) -> Path | None:
-    """The shipped file `name` + `suffix` of that kind, or None; `name` may hold sub-folders."""
-    path = folder(kind) / (name if name.endswith(suffix) else name + suffix)
-    return path if path.is_file() else None
+    """The shipped file `name` + `suffix` of that kind, or None.
+
+    `name` may hold sub-folders, but leads to no file elsewhere.
+    """
+    base = folder(kind)
+    path = base / (name if name.endswith(suffix) else name + suffix)
+    return path if is_file(path) and path.resolve().is_relative_to(base.resolve()) else None
 
 
 def names(kind: str, suffix: str) -> list[str]:

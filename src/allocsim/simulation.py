@@ -74,7 +74,7 @@ def run_spec(spec: RunSpec, observers: Observers | None = None) -> Result:
     """
     observers = observers or Observers()
     source = spec.source()
-    _check_source(source)
+    check_source(source)
     threaded = meets(source)
     driver = spec.driver(threaded)
     driver.writing = int(spec.writing)
@@ -165,7 +165,7 @@ def _khugepaged(spec: RunSpec) -> Khugepaged | None:
     return Khugepaged(machine.scan_sleep_ms, machine.pages_to_scan)
 
 
-def _check_source(source: TraceSource) -> None:
+def check_source(source: TraceSource) -> None:
     for what, n, most in (
         ("object slots", source.n_slots, MAX_SLOTS),
         ("threads", source.n_threads, MAX_THREADS),

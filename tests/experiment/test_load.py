@@ -60,9 +60,7 @@ bits = 48
         "10: workloads[4].free_ordr: unknown key 'free_ordr'; allowed: ",
         "10: workloads[4].sizes.distribution: unknown distribution 'lognorm'; allowed: ",
         "14: policies[0].use: unknown policy 'first_fti'; did you mean 'first_fit'?",
-        "18: policies[1].parameters.pad: parameter pad: 101 is out of range; it is in 0 to 100",
         "18: policies[1].parameters.threshold: '4 KB' is no size",
-        "18: policies[1].parameters.thresold: unknown parameter 'thresold'; allowed: ",
         "20: policies[1].grid.pad: unknown key 'faktor'; allowed: from, to, factor, step; ",
         "23: kernel.bits: unknown value '48'; allowed: 32, 64",
     ]

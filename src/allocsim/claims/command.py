@@ -16,10 +16,14 @@ FORMAT = 1
 """Version of the JSON file."""
 
 
-def claims_command(names: Iterable[str], json_file: Path | None) -> int:
-    """Judges the named claims, or all shipped ones; returns 1 when a prediction failed, else 0."""
+def claims_command(names: Iterable[str], json_file: Path | None, no_code: bool = False) -> int:
+    """Judges the named claims, or all shipped ones; returns 1 when a prediction failed, else 0.
+
+    no_code: claims with policies in files are refused.
+    """
     file = AtomicFile(json_file) if json_file is not None else None
-    claims = {path.stem: load_claim(path) for path in map(claim_path, names or claim_names())}
+    paths = [claim_path(name) for name in names or claim_names()]
+    claims = {path.stem: load_claim(path, no_code=no_code) for path in paths}
     judgements = [judge(name, claim) for name, claim in claims.items()]
     console_for_output().print(claims_table(judgements))
     if file is not None:

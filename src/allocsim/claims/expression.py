@@ -8,7 +8,7 @@ import ast
 import operator
 from collections.abc import Iterator, Mapping
 
-from allocsim.strict_toml import unknown
+from allocsim.strict_toml import shortened, unknown
 
 _JOINED = {
     ast.Add: operator.add,
@@ -20,10 +20,13 @@ _JOINED = {
 
 def quantities(text: str) -> list[str]:
     """The names in an expression, in order; ValueError when it is none, or has no names."""
-    names = list(dict.fromkeys(_names(_parsed(text))))
-    evaluate(text, dict.fromkeys(names, 1.0))
+    try:
+        names = list(dict.fromkeys(_names(_parsed(text))))
+        evaluate(text, dict.fromkeys(names, 1.0))
+    except (RecursionError, MemoryError, OverflowError):
+        raise ValueError(f"'{shortened(text)}' is too long to be understood") from None
     if not names:
-        raise ValueError(f"'{text}' names no quantity, such as run.phase.minor_faults")
+        raise ValueError(f"'{shortened(text)}' names no quantity, such as run.phase.minor_faults")
     return names
 
 
@@ -42,7 +45,7 @@ def _parsed(text: str) -> ast.Expression:
     try:
         return ast.parse(text.strip(), mode="eval")
     except SyntaxError:
-        raise ValueError(f"'{text}' is no expression") from None
+        raise ValueError(f"'{shortened(text)}' is no expression") from None
 
 
 def _value(node: ast.expr, numbers: Mapping[str, float]) -> float:

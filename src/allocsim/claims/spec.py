@@ -1,5 +1,6 @@
 """A claim's file: the claim, the workloads and runs that test it, the predictions."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from allocsim import resources
 from allocsim.claims.expression import quantities
 from allocsim.claims.ops import rows_of
 from allocsim.errors import InputError
-from allocsim.policy import load_policy
+from allocsim.policy import is_shipped, load_policy, refusal_of_file
 from allocsim.strict_toml import (
     Problem,
     StrictModel,
@@ -115,25 +116,30 @@ def claim_path(name: str) -> Path:
     raise InputError(unknown("claim", name, claim_names()))
 
 
-def load_claim(path: Path) -> Claim:
-    """Reads a claim; InputError names everything that is wrong with it, with lines."""
+def load_claim(path: Path, *, no_code: bool = False) -> Claim:
+    """Reads a claim; InputError names everything that is wrong with it, with lines.
+
+    Policies in files are code: they are imported last, if nothing else is wrong, and refused with
+    `no_code`.
+    """
     file = read_toml(path)
     claim, problems = check_model(Claim, file.data)
-    if claim is not None:
-        problems = _problems(claim)
     file.refuse(problems)
     assert claim is not None
+    file.refuse([*_unknown_names(claim), *_policies_in_files(claim, no_code)])
+    file.refuse(p for name, run in claim.runs.items() for p in _policy_problems(name, run))
     return claim
 
 
-def _problems(claim: Claim) -> list[Problem]:
-    """Names that nothing bears: workloads and policies of runs, runs in predictions."""
+def _unknown_names(claim: Claim) -> list[Problem]:
+    """Names that nothing bears: workloads of runs, runs in predictions."""
     found = []
     for name, run in claim.runs.items():
         if run.workload not in claim.workloads:
             text = unknown("workload", run.workload, claim.workloads)
             found.append(Problem(("runs", name, "workload"), text))
-        found += _policy_problems(name, run)
+        if is_shipped(run.policy):
+            found += _policy_problems(name, run)
     if claim.leak_check and claim.leak_check.workload not in claim.workloads:
         text = unknown("workload", claim.leak_check.workload, claim.workloads)
         found.append(Problem(("leak_check", "workload"), text))
@@ -145,6 +151,13 @@ def _problems(claim: Claim) -> list[Problem]:
             for name in sorted(named - set(subjects))
         ]
     return found
+
+
+def _policies_in_files(claim: Claim, no_code: bool) -> Iterator[Problem]:
+    """Why policies that are none of the shipped ones cannot be imported."""
+    for name, run in claim.runs.items():
+        if not is_shipped(run.policy) and (text := refusal_of_file(run.policy, no_code)):
+            yield Problem(("runs", name, "policy"), text)
 
 
 def _policy_problems(name: str, run: RunSpec) -> list[Problem]:

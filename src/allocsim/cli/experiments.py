@@ -7,6 +7,11 @@ import typer
 
 from allocsim.terminal import say
 
+NoCode = Annotated[
+    bool,
+    typer.Option("--no-code", help="Refuse policies given by path: for files from others."),
+]
+
 
 def run(
     experiment: Annotated[
@@ -19,16 +24,22 @@ def run(
         int | None, typer.Option("-j", "--jobs", min=1, help="Workers [one per CPU].")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compute again what is there.")] = False,
+    no_code: NoCode = False,
+    max_runs: Annotated[
+        int, typer.Option(min=1, help="An experiment of more runs is refused.")
+    ] = 1_000_000,
 ) -> None:
     """Run an experiment: workloads x policies x parameters x seeds; show what came out.
 
     What is finished is never computed again: after Ctrl-C or a crash the same command goes on.
+    A policy that the experiment gives by its path runs as code, with your rights.
 
     Example: `allocsim run experiments/threshold.toml`
     """
     from allocsim.experiment.command import run_command
 
-    raise typer.Exit(run_command(experiment, output, jobs, force))
+    code = run_command(experiment, output, jobs, force, max_runs=max_runs, no_code=no_code)
+    raise typer.Exit(code)
 
 
 def figures(
@@ -55,14 +66,15 @@ def claims(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything that was found as JSON.")
     ] = None,
+    no_code: NoCode = False,
 ) -> None:
     """Put what textbooks say about brk and mmap to the test.
 
     Each claim's predictions, in numbers written down beforehand, are compared with a simulation.
-    The exit code is 1 when one fails.
+    The exit code is 1 when one fails. A policy that a file gives by its path runs as code.
 
     Example: `allocsim claims a g`
     """
     from allocsim.claims.command import claims_command
 
-    raise typer.Exit(claims_command(names or (), json_file))
+    raise typer.Exit(claims_command(names or (), json_file, no_code))

@@ -1,10 +1,11 @@
 """Axes of a grid: the values that one parameter takes."""
 
+import math
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from allocsim.strict_toml import parse_size, unknown
+from allocsim.strict_toml import parse_size, shortened, unknown
 
 _MOST_VALUES = 10_000
 
@@ -33,8 +34,8 @@ Axis = Annotated[list[Any], BeforeValidator(expand_axis)]
 
 def _number(value: Any) -> int | float:
     value = parse_size(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must hold numbers or sizes such as '4 KiB', not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"must hold numbers or sizes such as '4 KiB', not {shortened(value)}")
     return value
 
 

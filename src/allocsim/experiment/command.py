@@ -20,24 +20,32 @@ from allocsim.experiment.runner import Outcome, make_runs
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import RunStore
 from allocsim.experiment.summary import settings_of, turns_of
-from allocsim.experiment.sweep import Run, expand
+from allocsim.experiment.sweep import MAX_RUNS, Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
 from allocsim.kernel import CostTable
 from allocsim.platform_support import usable_cpus
 
 
 def run_command(
-    name: str, folder: Path | None, jobs: int | None, force: bool, console: Console | None = None
+    name: str,
+    folder: Path | None,
+    jobs: int | None,
+    force: bool,
+    console: Console | None = None,
+    *,
+    max_runs: int = MAX_RUNS,
+    no_code: bool = False,
 ) -> int:
     """Runs the experiment in file `name`; returns the exit code.
 
     folder: where results go, `results/NAME` if None. jobs: workers, one per CPU if None. force:
-    compute again what is there.
+    compute again what is there. max_runs: more than these are refused. no_code: policies in files
+    are refused.
     """
     console = console or console_for_output()
-    experiment = load_experiment(name)
+    experiment = load_experiment(name, no_code=no_code)
     root = folder or Path("results") / experiment.name
-    runs = expand(experiment)
+    runs = expand(experiment, max_runs)
     jobs = jobs or usable_cpus()
     store = RunStore(root)
     report = None

@@ -5,63 +5,91 @@ from pathlib import Path
 from typing import Any
 
 from allocsim import resources
-from allocsim.errors import InputError
+from allocsim.errors import InputError, printable
 from allocsim.experiment.axis import expand_axis
-from allocsim.experiment.policy_entries import check_grid, policy_label, resolve_policy
-from allocsim.experiment.spec import Experiment, ExperimentFile, PolicyEntry, as_tables
+from allocsim.experiment.policy_entries import policy_label, resolve_policies
+from allocsim.experiment.spec import (
+    Experiment,
+    ExperimentFile,
+    NamedWorkload,
+    PolicyEntry,
+    as_tables,
+)
 from allocsim.experiment.workload_entries import resolve_workload, workload_name
+from allocsim.input_files import is_file
 from allocsim.kernel.costs import CostTable
-from allocsim.strict_toml import Problem, check_model, read_toml, unknown
+from allocsim.simulation import check_source
+from allocsim.strict_toml import Problem, check_model, read_toml, shortened, unknown
+from allocsim.workload import open_workload
 
 
-def load_experiment(name: str | Path) -> Experiment:
+def load_experiment(name: str | Path, *, no_code: bool = False) -> Experiment:
     """The experiment in a file, or the shipped one of that name.
 
     InputError with one line for everything that is wrong, before anything runs. What is named is
-    looked up even where the file's structure is wrong, so that one look tells all.
+    looked up even where the file's structure is wrong. Policies in files are code: they are
+    imported last, if nothing else is wrong, and refused with `no_code`.
     """
     file = read_toml(find_experiment(str(name)))
     base = file.path.parent
     parsed, problems = check_model(ExperimentFile, file.data)
-    grid = _sound_axes(file.data.get("grid"))
-    tables = as_tables(file.data.get("workloads"))
-    entries = list(_sound_policies(file.data))
-    workloads = [
-        resolve_workload(index, table, base)
-        for index, table in enumerate(tables)
-        if isinstance(table, dict)
-    ]
-    policies = [resolve_policy(index, entry, grid, base) for index, entry in entries]
-    found_workloads = [workload for workload, _ in workloads if workload]
-    found_policies = [policy for policy, _ in policies if policy]
-    problems += [problem for _, part in [*workloads, *policies] for problem in part]
-    if len(found_policies) == len(policies):
-        problems += check_grid(grid, [policy.policy for policy in found_policies])
-    names = {i: workload_name(i, t) for i, t in enumerate(tables) if isinstance(t, dict)}
-    problems += _taken("workloads", "name", names)
-    problems += _taken("policies", "label", {i: policy_label(entry) for i, entry in entries})
+    workloads, wrong = _workloads(file.data, base)
+    entries = dict(_sound_policies(file.data))
+    problems += wrong
+    problems += _taken(
+        "policies", "label", {i: policy_label(entry) for i, entry in entries.items()}
+    )
     costs = _costs(file.data.get("costs"), base, problems)
-    file.refuse(problems)
+    policies, wrong = resolve_policies(
+        entries,
+        _sound_axes(file.data.get("grid")),
+        base,
+        run_code=not problems,
+        no_code=no_code,
+    )
+    file.refuse(problems + wrong)
     assert parsed is not None
     return Experiment(
         name=parsed.name or file.path.stem,
         path=file.path,
         file=parsed,
-        workloads=tuple(found_workloads),
-        policies=tuple(found_policies),
+        workloads=tuple(workloads),
+        policies=tuple(policies),
         costs=costs,
     )
 
 
 def find_experiment(name: str) -> Path:
     """The file of an experiment: a path, or the name of a shipped one."""
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
     if found := resources.find("experiments", name, ".toml"):
         return found
     if name.endswith(".toml") or "/" in name:
-        raise InputError(f"{name}: there is no such file")
+        raise InputError(f"{printable(name)}: there is no such file")
     raise InputError(unknown("experiment", name, resources.names("experiments", ".toml")))
+
+
+def _workloads(data: dict[str, Any], base: Path) -> tuple[list[NamedWorkload], list[Problem]]:
+    """The workloads that are sound, and what is wrong with the others and with the names."""
+    tables = {i: t for i, t in enumerate(as_tables(data.get("workloads"))) if isinstance(t, dict)}
+    found, problems = [], []
+    for index, table in tables.items():
+        workload, wrong = resolve_workload(index, table, base)
+        found += [workload] if workload is not None else []
+        problems += wrong
+        problems += _impossible(index, workload) if workload is not None else []
+    names = {index: workload_name(index, table) for index, table in tables.items()}
+    return found, [*problems, *_taken("workloads", "name", names)]
+
+
+def _impossible(index: int, workload: NamedWorkload) -> list[Problem]:
+    """What every run of a workload would fail with."""
+    try:
+        check_source(open_workload(workload.spec, seed=0))
+    except InputError as error:
+        return [Problem(("workloads", index), str(error))]
+    return []
 
 
 def _sound_axes(grid: Any) -> dict[str, list[Any]]:
@@ -92,8 +120,8 @@ def _taken(array: str, key: str, names: dict[int, str]) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, name in names.items():
         if first.setdefault(name, index) < index:
-            text = f"'{name}' is what {array}[{first[name]}] is called already; give one a {key}"
-            yield Problem((array, index, key), text)
+            taken = f"'{shortened(name)}' is what {array}[{first[name]}] is called already"
+            yield Problem((array, index, key), f"{taken}; give one a {key}")
 
 
 def _costs(name: Any, base: Path, problems: list[Problem]) -> Path | None:

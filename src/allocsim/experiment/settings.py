@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from allocsim.errors import InputError, suggestion
 from allocsim.glibc.environment import VARIABLES, parameters_from_environment
 from allocsim.policy import Policy
+from allocsim.quantity import parse_quantity
 
 TUNABLES_VARIABLE = "GLIBC_TUNABLES"
 
@@ -78,7 +79,7 @@ NO_SETTINGS = Settings()
 
 
 def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int | float]:
-    """`k=v` pairs as parameters of `policy`; v is a number, 0x too, with K, M or G for KiB…"""
+    """`k=v` pairs as parameters of `policy`; v is a number or a size."""
     known = policy.parameters()
     settings: dict[str, int | float] = {}
     for pair in pairs:
@@ -95,16 +96,11 @@ def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int 
 
 
 def parse_number(option: str, text: str) -> int | float:
-    """A number with K, M or G for KiB, MiB, GiB; InputError names `option`."""
-    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
-    digits = text[:-1] if scale > 1 else text
+    """A number, or a size such as `64K` or `64 KiB`; InputError names `option`."""
     try:
-        return int(digits, 0) * scale
-    except ValueError:
-        try:
-            return float(digits) * scale
-        except ValueError:
-            raise InputError(f"{option}: {text!r} is not a number") from None
+        return parse_quantity(text)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def _for_policy(

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from allocsim.experiment.axis import Axis
 from allocsim.machine import MachineOptions
 from allocsim.policy import Policy
-from allocsim.strict_toml import StrictModel
+from allocsim.strict_toml import StrictModel, shortened
 from allocsim.workload import Recorded, Synthetic
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -76,12 +76,19 @@ class ExperimentFile(StrictModel):
         lists = [key for key in ("workloads", "policies") if isinstance(data.get(key), list)]
         return {**data, **{key: as_tables(data[key]) for key in lists}}
 
+    @model_validator(mode="after")
+    def _seeds_fit(self) -> "ExperimentFile":
+        if self.seed + self.repeats > 2**63:
+            raise ValueError("seed + repeats must be at most 2 to the power of 63")
+        return self
+
     @field_validator("name")
     @classmethod
     def _is_folder_name(cls, name: str | None) -> str | None:
         if name is not None and not _FOLDER_NAME.fullmatch(name):
             raise ValueError(
-                f"'{name}' cannot name a folder of results; use letters, digits, '-', '_' and '.'"
+                f"'{shortened(name)}' cannot name a folder of results; "
+                "use letters, digits, '-', '_' and '.'"
             )
         return name
 

@@ -3,14 +3,20 @@
 import hashlib
 import itertools
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from allocsim.code_hash import policy_hash
-from allocsim.experiment.spec import ChosenPolicy, Experiment, NamedWorkload
+from allocsim.errors import InputError, printable
+from allocsim.experiment.spec import Experiment, NamedWorkload
 from allocsim.kernel.costs import CostTable
 from allocsim.workload import Synthetic, open_workload, source_identity
+
+MAX_RUNS = 10**6
+"""More are hardly meant, and take gigabytes before the first one starts."""
 
 
 @dataclass(frozen=True)
@@ -49,53 +55,59 @@ class Run:
         return f"{self.workload}, {self.label}{settings}, seed {self.seed}"
 
 
-def expand(experiment: Experiment) -> list[Run]:
-    """All runs of an experiment, workload by workload and policy by policy."""
-    costs = CostTable.load(experiment.costs)
-    shared = {"costs": costs.content_hash()}
+def expand(experiment: Experiment, max_runs: int = MAX_RUNS) -> list[Run]:
+    """All runs of an experiment, workload by workload and policy by policy.
+
+    InputError, before any of them is made, if there are more than `max_runs`.
+    """
+    if (n_runs := count_runs(experiment)) > max_runs:
+        raise InputError(
+            f"{printable(experiment.path)}: {n_runs:,} runs, more than {max_runs:,}; choose fewer "
+            f"values for the grid, or allow that many: --max-runs {n_runs}"
+        )
+    costs = CostTable.load(experiment.costs).content_hash()
     return [
-        _run(experiment, workload, policy, parameters, seed, shared)
-        for workload in experiment.workloads
-        for policy in experiment.policies
-        for parameters in settings(policy.grid)
-        for seed in _seeds(experiment, workload)
+        run for workload in experiment.workloads for run in _runs_of(experiment, workload, costs)
     ]
+
+
+def count_runs(experiment: Experiment) -> int:
+    """How many runs `expand` makes."""
+    seeds = sum(len(_seeds(experiment, workload)) for workload in experiment.workloads)
+    grids = (policy.grid.values() for policy in experiment.policies)
+    return seeds * sum(math.prod(map(len, grid)) for grid in grids)
+
+
+def _runs_of(experiment: Experiment, workload: NamedWorkload, costs_hash: str) -> Iterator[Run]:
+    """The runs of one workload; what they have in common is looked up once."""
+    file = experiment.file
+    seeds = _seeds(experiment, workload)
+    sources = {seed: source_identity(open_workload(workload.spec, seed)) for seed in seeds}
+    spec, kernel = workload.spec.model_dump(mode="json"), file.kernel.model_dump()
+    for policy in experiment.policies:
+        code = policy_hash(policy.policy)  # type: ignore[arg-type]
+        for parameters, seed in itertools.product(settings(policy.grid), seeds):
+            yield Run(
+                workload=workload.name,
+                workload_spec=spec,
+                label=policy.label,
+                policy=policy.use,
+                parameters={**policy.parameters, **parameters},
+                seed=seed,
+                costs=str(experiment.costs) if experiment.costs else None,
+                kernel=kernel,
+                samples=file.samples,
+                walks=file.walks,
+                referee=file.referee,
+                writing=file.writing,
+                identity={"workload": sources[seed], "policy": code, "costs": costs_hash},
+            )
 
 
 def _seeds(experiment: Experiment, workload: NamedWorkload) -> range:
     """Recorded traces have nothing random: with more seeds they would give the same run again."""
     repeats = experiment.file.repeats if isinstance(workload.spec, Synthetic) else 1
     return range(experiment.file.seed, experiment.file.seed + repeats)
-
-
-def _run(
-    experiment: Experiment,
-    workload: NamedWorkload,
-    policy: ChosenPolicy,
-    parameters: dict[str, int | float],
-    seed: int,
-    shared: dict[str, str],
-) -> Run:
-    file = experiment.file
-    return Run(
-        workload=workload.name,
-        workload_spec=workload.spec.model_dump(mode="json"),
-        label=policy.label,
-        policy=policy.use,
-        parameters={**policy.parameters, **parameters},
-        seed=seed,
-        costs=str(experiment.costs) if experiment.costs else None,
-        kernel=file.kernel.model_dump(),
-        samples=file.samples,
-        walks=file.walks,
-        referee=file.referee,
-        writing=file.writing,
-        identity={
-            "workload": source_identity(open_workload(workload.spec, seed)),
-            "policy": policy_hash(policy.policy),  # type: ignore[arg-type]
-            **shared,
-        },
-    )
 
 
 def settings(grid: dict[str, list[int | float]]) -> list[dict[str, int | float]]:

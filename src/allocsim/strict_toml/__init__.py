@@ -3,7 +3,7 @@
 from allocsim.strict_toml.file import TomlFile, check_model, load_toml, read_toml, show_path
 from allocsim.strict_toml.lines import KeyLines, KeyPath
 from allocsim.strict_toml.model import SizeBytes, StrictModel, parse_size
-from allocsim.strict_toml.problems import Problem, unknown
+from allocsim.strict_toml.problems import Problem, shortened, unknown
 
 __all__ = [
     "KeyLines",
@@ -16,6 +16,7 @@ __all__ = [
     "load_toml",
     "parse_size",
     "read_toml",
+    "shortened",
     "show_path",
     "unknown",
 ]

@@ -10,7 +10,7 @@ from allocsim.quantity import parse_quantity
 class StrictModel(BaseModel):
     """A table of a file: unknown keys and values of another type are refused, not bent to fit."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def parse_size(value: Any) -> Any:

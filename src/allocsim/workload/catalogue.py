@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from allocsim import resources
-from allocsim.errors import InputError
+from allocsim.errors import InputError, printable
+from allocsim.input_files import is_file
 from allocsim.strict_toml import Problem, TomlFile, check_model, read_toml, unknown
 from allocsim.trace import Trace, TraceFile, TraceSource, open_trace
 from allocsim.workload.recorded import TraceHead
@@ -32,18 +33,18 @@ def find_workload(name: str, base: Path = Path()) -> Path:
 
     InputError, with the nearest name, where there is neither.
     """
-    if (path := base / name).suffix in (".toml", ".parquet") and path.is_file():
+    if (path := base / name).suffix in (".toml", ".parquet") and is_file(path):
         return path
     for prefix, suffix in _SHIPPED:
         if found := resources.find("workloads", prefix + name, suffix):
             return found
-    if path.is_file():
+    if is_file(path):
         raise InputError(
             f"{path}: a workload is a trace (.parquet) or a description (.toml); "
             "`allocsim trace import` makes a trace of a CSV file"
         )
     if "/" in name or Path(name).suffix in (".toml", ".parquet"):
-        raise InputError(f"no workload file {base / name}")
+        raise InputError(f"no workload file {printable(base / name)}")
     raise InputError(unknown("workload", name, workload_names()))
 
 

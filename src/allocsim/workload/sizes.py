@@ -3,6 +3,7 @@
 One uniform number per request keeps streams of random numbers aligned whatever the distribution.
 """
 
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -97,8 +98,8 @@ class Choice(StrictModel):
         if self.weights is not None:
             if len(self.weights) != len(self.sizes):
                 raise ValueError(f"{len(self.weights)} weights for {len(self.sizes)} sizes")
-            if sum(self.weights) <= 0:
-                raise ValueError("at least one weight must be above 0")
+            if not 0 < sum(self.weights) < math.inf:
+                raise ValueError("at least one weight must be above 0, and their sum a number")
         return self
 
     @property

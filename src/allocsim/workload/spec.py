@@ -16,6 +16,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SLACK = 0.1
 """How far, relative to the target, the number of live objects wanders before it is turned back."""
 
+_LONGEST_NS = 2.6e15
+"""Simulated time counts picoseconds in 63 bits."""
+
 
 class Phases(StrictModel):
     """How the target for live objects moves: `live_objects` x (1 + `amplitude` x wave).
@@ -26,7 +29,7 @@ class Phases(StrictModel):
 
     shape: Literal["none", "sine", "square", "sawtooth", "trapezoid"] = "none"
     amplitude: Share = 0.5
-    period_ops: int = Field(default=100_000, ge=1)
+    period_ops: int = Field(default=100_000, ge=1, le=10**12)
 
 
 class Calls(StrictModel):
@@ -90,6 +93,15 @@ class Synthetic(StrictModel):
     accesses: Accesses = Accesses()
 
     @model_validator(mode="after")
+    def _ends_in_time(self) -> "Synthetic":
+        if self.ops * self.think_ns > _LONGEST_NS:
+            raise ValueError(
+                f"ops x think_ns must be at most {_LONGEST_NS:.0e} ns, a month, "
+                f"not {self.ops * self.think_ns:.0e}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _leaves_room(self) -> "Synthetic":
         if self.calls.realloc + self.accesses.touch + self.accesses.read >= 1:
             raise ValueError(
@@ -114,7 +126,7 @@ class Recorded(StrictModel):
 
     description: str = ""
     trace: str = Field(min_length=1)
-    ops: int | None = Field(default=None, ge=1)
+    ops: int | None = Field(default=None, ge=1, le=10**12)
 
 
 def workload_model(data: dict[str, Any]) -> type[Synthetic] | type[Recorded]:
