@@ -3,6 +3,8 @@
 import math
 import re
 
+from allocsim.errors import printable
+
 _QUANTITY = re.compile(
     r"\s*(?P<number>[+-]?"
     r"(?:0[xX][0-9a-fA-F]+|(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))"
@@ -21,10 +23,13 @@ def parse_quantity(text: str) -> int | float:
     rounded to whole bytes. Without, it is an integer unless it has decimals or an exponent. Raises
     ValueError, which says what would be right.
     """
-    found = _QUANTITY.fullmatch(text) if len(text) <= _MOST_CHARACTERS else None
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"'{printable(text[:40])}…' is too long for a number")
+    found = _QUANTITY.fullmatch(text)
     if found is None:
-        shown = text if len(text) <= _MOST_CHARACTERS else f"{text[:40]}…"
-        raise ValueError(f"'{shown}' is no size or number; write 131072, '128 KiB' or 128K")
+        raise ValueError(
+            f"'{printable(text)}' is no size or number; write 131072, '128 KiB' or 128K"
+        )
     unit = found["unit"] or ""
     number = _number(found["number"]) * _SCALE[unit[:1].upper()]
     if not math.isfinite(number):

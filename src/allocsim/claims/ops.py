@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from allocsim.quantity import parse_quantity
+from allocsim.strict_toml import shortened
 from allocsim.trace import ALLOCATIONS, Op, Trace
+from allocsim.trace.ops import MAX_SIZE_BYTES
 
 _OPS = {
     op.label: op for op in (Op.MALLOC, Op.CALLOC, Op.REALLOC, Op.FREE, Op.TOUCH, Op.READ)
@@ -27,6 +29,8 @@ _CALL = re.compile(
     rf"(?: at (?P<offset>{_SIZE}))?(?P<unwritten> unwritten)?"
 )
 _TIMES = re.compile(r"([0-9]+) x (.*)")
+
+_MOST_OPS = _MOST_OBJECTS = 10**6
 
 Row = tuple[Op, int, int, int, int]
 """Op, object, size, bytes written, offset."""
@@ -71,7 +75,12 @@ def _times(line: str) -> tuple[int, list[list[_Call]]]:
     for group in groups:
         lengths = {len(call.objects) for call in group} - {1}
         if len(lengths) > 1:
-            raise ValueError(f"'{line}': ranges that go in turn must be of the same length")
+            raise ValueError(
+                f"'{shortened(line)}': ranges that go in turn must be of the same length"
+            )
+    n_ops = times * sum(max(len(call.objects) for call in group) for group in groups)
+    if n_ops > _MOST_OPS:
+        raise ValueError(f"'{shortened(line)}' makes more than {_MOST_OPS:,} ops")
     return times, groups
 
 
@@ -80,20 +89,25 @@ def _call(text: str) -> _Call:
     op = _OPS.get(match["op"]) if match else None
     if match is None or op is None:
         raise ValueError(
-            f"'{text.strip()}' is no op; write {', '.join(_OPS)}, an object or a range of them, "
-            "and the size: 'malloc 0..9 16KiB'"
+            f"'{shortened(text.strip())}' is no op; write {', '.join(_OPS)}, an object or a range "
+            "of them, and the size: 'malloc 0..9 16KiB'"
         )
     if (match["size"] is None) != (op == Op.FREE):
         wrong = "free takes no size" if match["size"] else "the size is missing"
-        raise ValueError(f"'{text.strip()}': {wrong}")
+        raise ValueError(f"'{shortened(text.strip())}': {wrong}")
     first = int(match["first"])
     size = _bytes(match["size"])
     written = size if op in ALLOCATIONS and not match["unwritten"] else 0
     objects = range(first, int(match["last"] or first) + 1)
+    if objects and objects[-1] >= _MOST_OBJECTS:
+        raise ValueError(f"'{shortened(text)}': objects are numbers below {_MOST_OBJECTS:,}")
     if not objects:
-        raise ValueError(f"'{text.strip()}': the range of objects is empty")
+        raise ValueError(f"'{shortened(text.strip())}': the range of objects is empty")
     return _Call(op, objects, size, written, _bytes(match["offset"]))
 
 
 def _bytes(text: str | None) -> int:
-    return 0 if text is None else int(parse_quantity(text))
+    size = 0 if text is None else int(parse_quantity(text))
+    if size > MAX_SIZE_BYTES:
+        raise ValueError(f"'{text}' is more than a process can address")
+    return size

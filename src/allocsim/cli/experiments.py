@@ -21,7 +21,7 @@ def run(
         Path | None, typer.Option("-o", "--output", help="Folder for results [results/NAME].")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Workers [one per CPU].")
+        int | None, typer.Option("-j", "--jobs", min=1, max=4096, help="Workers [one per CPU].")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compute again what is there.")] = False,
     no_code: NoCode = False,

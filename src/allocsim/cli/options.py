@@ -25,13 +25,15 @@ Variables = Annotated[
 ]
 Cpus = Annotated[
     int | None,
-    typer.Option(min=1, help="CPUs that the program may run on; they limit glibc's arenas."),
+    typer.Option(
+        min=1, max=4096, help="CPUs that the program may run on; they limit glibc's arenas."
+    ),
 ]
 Costs = Annotated[
     Path | None, typer.Option(help="A table of unit costs (TOML).", show_default="shipped")
 ]
-Rounds = Annotated[int, typer.Option(min=1, help="How often everything is timed.")]
-Seed = Annotated[int, typer.Option(min=0, help="For synthetic workloads.")]
+Rounds = Annotated[int, typer.Option(min=1, max=100_000, help="How often everything is timed.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="For synthetic workloads.")]
 Json = Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")]
 
 

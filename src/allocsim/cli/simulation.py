@@ -104,14 +104,16 @@ def layout_command(
         bool, typer.Option("--legacy-layout", help="Mappings grow up from a third of user space.")
     ] = False,
     stack_limit: Annotated[
-        int, typer.Option(metavar="BYTES", help="What `ulimit -s` allows the stack.")
-    ] = 8 << 20,
+        str, typer.Option(metavar="SIZE", help="What `ulimit -s` allows the stack, e.g. 64M.")
+    ] = "8M",
 ) -> None:
     """Draw the simulated address space at a program's start, the highest address on top.
 
     Example: `allocsim layout --bits 32`
     """
+    from allocsim.experiment.settings import parse_bytes
     from allocsim.kernel.draw import draw
     from allocsim.kernel.layout import Layout
 
-    print(draw(Layout.standard(bits, legacy_layout, stack_limit)))
+    stack_bytes = parse_bytes(f"--stack-limit {stack_limit}", stack_limit, low=4096)
+    print(draw(Layout.standard(bits, legacy_layout, stack_bytes)))

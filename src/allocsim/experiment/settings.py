@@ -103,6 +103,14 @@ def parse_number(option: str, text: str) -> int | float:
         raise InputError(f"{option}: {error}") from None
 
 
+def parse_bytes(option: str, text: str, low: int, high: int = 2**47) -> int:
+    """A whole number of bytes from `low` to `high`; InputError names `option`."""
+    number = parse_number(option, text)
+    if not isinstance(number, int) or not low <= number <= high:
+        raise InputError(f"{option}: must be a whole number of bytes from {low} to {high}")
+    return number
+
+
 def _for_policy(
     policy: type[Policy], policies: Sequence[type[Policy]], pairs: tuple[str, ...]
 ) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from allocsim.errors import InputError
-from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_number
+from allocsim.errors import InputError, printable
+from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_bytes
 from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel import kernel as system
+from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.huge_pages import SETTINGS
 from allocsim.machine import Machine
 from allocsim.outputs import AtomicFile
@@ -236,7 +237,9 @@ def _layout(request: Request) -> Layout | None:
     try:
         start_brk = int(request.start_brk, 0) if request.start_brk else None
     except ValueError:
-        raise InputError(f"--start-brk {request.start_brk}: not an address") from None
+        raise InputError(
+            f"--start-brk {printable(request.start_brk)}: not an address such as 0x555555559000"
+        ) from None
     return Layout.from_maps_file(request.start_maps, start_brk)
 
 
@@ -248,8 +251,12 @@ def _machine(request: Request) -> Machine:
         costs=request.costs,
         layout=_layout(request),
         huge_pages=request.huge_pages,
-        memory_bytes=None if memory is None else int(parse_number(f"--memory {memory}", memory)),
+        memory_bytes=None if memory is None else _memory_bytes(memory),
     )
+
+
+def _memory_bytes(text: str) -> int:
+    return parse_bytes(f"--memory {text}", text, low=2 * PAGE_BYTES)
 
 
 def _ops_into(table: _Table) -> Callable[[np.ndarray, np.ndarray], None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from allocsim.experiment.axis import Axis
 from allocsim.machine import MachineOptions
@@ -76,11 +76,13 @@ class ExperimentFile(StrictModel):
         lists = [key for key in ("workloads", "policies") if isinstance(data.get(key), list)]
         return {**data, **{key: as_tables(data[key]) for key in lists}}
 
-    @model_validator(mode="after")
-    def _seeds_fit(self) -> "ExperimentFile":
-        if self.seed + self.repeats > 2**63:
-            raise ValueError("seed + repeats must be at most 2 to the power of 63")
-        return self
+    @field_validator("seed")
+    @classmethod
+    def _seeds_fit(cls, seed: int, info: ValidationInfo) -> int:
+        highest = 2**63 - info.data.get("repeats", 1)
+        if seed > highest:
+            raise ValueError(f"must be at most {highest}, so that all seeds have 63 bits")
+        return seed
 
     @field_validator("name")
     @classmethod

@@ -4,10 +4,14 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, printable
+from allocsim.input_files import read_text
 
 MIB = 1 << 20
 STACK_GUARD_BYTES = 256 * 4096
+_MMAP_MIN_ADDRESS = 0x10000  # vm.mmap_min_addr
+_MAX_MAPS_BYTES = 32 << 20
+"""Room for several times as many areas as Linux allows a process by default."""
 ANONYMOUS, FILE, STACK, BRK_HEAP = 0, 1, 2, 3
 """Kinds of area; only anonymous ones merge, and Linux's brk heap counts as anonymous too."""
 
@@ -33,7 +37,7 @@ class Layout:
     mmap_base: int  # top of the mapping area (top-down) or its bottom (legacy)
     top_down: bool
     areas: tuple[Area, ...] = field(default_factory=tuple)
-    reserved_end: int = 0x10000  # vm.mmap_min_addr
+    reserved_end: int = _MMAP_MIN_ADDRESS
     stack_limit_bytes: int = 8 * MIB
     heap_mapped: bool = False  # the maps were taken when there was a heap, and threads had stacks
 
@@ -84,6 +88,11 @@ class Layout:
         if start_brk is not None and heap is not None and heap < start_brk <= heap_end:
             start_brk = heap
         standard = cls.standard()
+        if start_brk is not None and not _MMAP_MIN_ADDRESS <= start_brk < standard.task_size:
+            raise InputError(
+                f"{source}: no heap can start at {start_brk:#x}; user space is from "
+                f"{_MMAP_MIN_ADDRESS:#x} to {standard.task_size:#x}"
+            )
         program_end = max(
             (a.hi for a in areas if a.hi < 0x7000_0000_0000), default=standard.start_brk
         )
@@ -100,10 +109,7 @@ class Layout:
     @classmethod
     def from_maps_file(cls, path: Path, start_brk: int | None = None) -> "Layout":
         """`from_maps` of a file."""
-        try:
-            return cls.from_maps(path.read_text(), start_brk, str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as /proc/PID/maps: {error}") from error
+        return cls.from_maps(read_text(path, _MAX_MAPS_BYTES), start_brk, printable(path))
 
 
 def _page_up(address: int) -> int:
@@ -148,6 +154,8 @@ def _parse_maps(text: str, source: str) -> tuple[list[Area], int | None, int]:
         if name == "[heap]":
             heap, heap_end = lo, hi
         elif hi <= 0x7FFF_FFFF_F000:  # [vsyscall] lies in the kernel's half
+            if lo % 4096 or hi % 4096:
+                raise InputError(f"{source}:{number}: {line[:40]!r} is no range of whole pages")
             if lo >= hi or (areas and lo < areas[-1].hi):
                 raise InputError(f"{source}:{number}: {line[:40]!r} overlaps or is out of order")
             areas.append(Area(lo, hi, _protection(found), _kind(found, name), name or "anonymous"))
