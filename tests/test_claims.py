@@ -6,6 +6,7 @@ The claims are checked a second time on the real C library: what was predicted m
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,12 @@ def test_groups_joined_by_then_follow_each_other_as_often_as_asked() -> None:
         ("malloc 5..3 8", "range of objects is empty"),
         ("malloc 0..3 8; free 0..2", "same length"),
         ("", "is no op"),
+        ("malloc \u0663 8", "is no op"),
+        ("malloc 0 64KB", "is no op"),
+        ("malloc 0 999999999T", "more than a process can address"),
+        ("malloc 99999999999999999999 8", "numbers below 1,000,000"),
+        ("malloc 0..999999999999 8", "numbers below 1,000,000"),
+        ("9999999999999 x malloc 0 8; free 0", "more than 1,000,000 ops"),
     ],
 )
 def test_a_line_that_is_not_understood_says_why(line: str, reason: str) -> None:
@@ -82,7 +89,21 @@ def test_a_line_that_is_not_understood_says_why(line: str, reason: str) -> None:
         list(rows_of(line))
 
 
+@pytest.mark.parametrize("size", ["64K", "64KiB", "64 KiB", "65536", "0.0625M"])
+def test_sizes_are_read_as_everywhere(size: str) -> None:
+    [(*_, n_bytes, written, offset)] = rows_of(f"malloc 0 {size}")
+    assert (n_bytes, written, offset) == (65536, 65536, 0)
+
+
 # ---------------------------------------------------------------------------------- expressions
+@pytest.mark.parametrize("text", ["-" * 5000 + "a.b", "(" * 5000 + "a.b", "+".join(["a.b"] * 5000),
+                                  f"a.b + {'9' * 400} / 1", "a\0b"])  # fmt: skip
+def test_an_expression_that_is_too_long_is_refused_in_a_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no expression|too long") as refusal:
+        quantities(text)
+    assert len(str(refusal.value)) < 200
+
+
 def test_expressions_join_numbers_by_name() -> None:
     numbers = {"a.b.c": 6, "a.offset(3)": 4, "d.e": 0}
     assert evaluate("(a.b.c - a.offset(3)) * -2 / 4", numbers) == -1
@@ -366,3 +387,23 @@ def test_the_document_states_every_verdict() -> None:
         claim = load_claim(claim_path(name))
         (row,) = re.findall(rf"^\| {name[0]} \| (.*)$", DOCUMENT.read_text(), re.MULTILINE)
         assert ("holds with a limit" in row) == bool(claim.limit), name
+
+
+def test_policies_in_files_are_imported_last_and_refused_on_request(
+    tmp_path: Path, allocsim_here: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n"
+    )
+    file = tmp_path / "small.toml"
+    mine = SMALL.replace('policy = "glibc"', f'policy = "{tmp_path / "mine.py"}"')
+    assert mine != SMALL
+    file.write_text(mine)
+    code, shown, errors = allocsim_here("claims", file, "--no-code")
+    assert (code, shown) == (2, "")
+    assert "mine.py would run as code, which --no-code refuses" in errors
+    file.write_text(mine.replace("one.take.mmap_calls", "two.take.mmap_calls"))
+    code, _, errors = allocsim_here("claims", file)
+    assert code == 2
+    assert "unknown run 'two'" in errors
+    assert not (tmp_path / "imported").exists()

@@ -2,6 +2,7 @@
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,17 @@ def test_a_drawing_names_the_parts(layout, parts):
     text = draw(layout)
     assert all(part in text for part in parts)
     assert ("undefined" in text) == (layout.bits == 64)
+
+
+def test_maps_come_from_an_ordinary_file_of_whole_pages():
+    with pytest.raises(InputError, match="/dev/zero: cannot be read: it is a device"):
+        Layout.from_maps_file(Path("/dev/zero"))
+    with pytest.raises(InputError, match=r"maps:1: .* is no range of whole pages"):
+        Layout.from_maps("10001-20000 rw-p 00000000 00:00 0\n")
+    assert Layout.from_maps_file(Path("/proc/self/maps")).areas
+
+
+@pytest.mark.parametrize("address", [-1, 0, 7, 1 << 47, 10**30])
+def test_a_heap_starts_in_user_space(address):
+    with pytest.raises(InputError, match="maps: no heap can start at"):
+        Layout.from_maps(MAPS, start_brk=address)
