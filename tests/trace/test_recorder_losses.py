@@ -200,6 +200,15 @@ def test_a_cleared_environment_hides_no_program(built: Build, output: Path, func
     assert [of_size(trace.path, 40) for trace in traces] == [7]
 
 
+def test_an_attempt_to_run_a_program_that_fails_is_no_run(built: Build, output: Path) -> None:
+    text = output.parent.parent / "text"
+    text.write_text("no program")
+    text.chmod(0o755)
+    recording = run(output, built("runs_by"), "execv", text)
+    assert (recording.exit_code, recording.is_complete) == (0, True)
+    assert [trace.program for trace in recording.traces] == ["runs_by"]
+
+
 @pytest.mark.parametrize("cleared", [["-i"], ["LD_PRELOAD="], ["LD_PRELOAD=/no/such/library.so"]])
 def test_env_hides_no_program(built: Build, output: Path, cleared: list[str]) -> None:
     recording = run(output, "env", *cleared, built("churn"), 4)

@@ -41,7 +41,7 @@ def remove_stale(output: Path, recording: str) -> None:
 
 def path_of_child(output: Path, number: int, process: Process) -> Path:
     """The trace of a process that was not the program's own."""
-    name = re.sub(r"[^\w.+-]", "_", process.name)
+    name = re.sub(r"[^\w.+-]", "_", process.name, flags=re.ASCII)
     return output.with_name(f"{output.stem}.{number}-{name:.100}{output.suffix}")
 
 

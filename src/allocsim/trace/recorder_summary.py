@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from allocsim.errors import printable
 from allocsim.trace.recorder_unseen import UnseenProgram
 
 SHOWN = 10
@@ -27,7 +28,8 @@ class Recorded:
         ops = f"{self.n_ops:,} op{'s' * (self.n_ops != 1)}"
         threads = f"{self.n_threads} thread{'s' * (self.n_threads != 1)}"
         cut = f"; INCOMPLETE: {self.stop_reason}" if self.stop_reason else ""
-        return f"{self.path}: {self.program}, {ops}, {threads}, {self.explained}{cut}"
+        name = printable(self.program)
+        return f"{printable(str(self.path))}: {name}, {ops}, {threads}, {self.explained}{cut}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from allocsim.errors import InputError, OutputError
+from allocsim.errors import InputError, OutputError, printable
 from allocsim.outputs import reason_of
 from allocsim.trace.recorder_convert import Converter
 from allocsim.trace.recorder_ending import Ending, read_ending
@@ -127,7 +127,7 @@ class _Conversion:
             raise
         except _DAMAGE as error:
             self._is_damaged = True
-            what = f"the logs of process {process.pid} ({process.name}) are damaged"
+            what = f"the logs of process {process.pid} ({printable(process.name)}) are damaged"
             self._lost.append(f"{what}: {error or type(error).__name__}")
             return None
 
@@ -135,7 +135,8 @@ class _Conversion:
 def _without_ops(process: Process, trace: Recorded) -> list[str]:
     """What to say of a child without ops: nothing, if it made no call."""
     reason = trace.stop_reason
-    return [f"process {process.pid} ({process.name}): {reason}"] if reason else []
+    name = printable(process.name)
+    return [f"process {process.pid} ({name}): {reason}"] if reason else []
 
 
 def _last_of(processes: list[Process], pid: int) -> Process | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocsim.errors import InputError
+from allocsim.errors import InputError, printable
 from allocsim.trace.recorder_process import Process
 from allocsim.trace.recorder_program import check_recordable, gains_privileges
 
@@ -21,7 +21,7 @@ class UnseenProgram:
 
     def __str__(self) -> str:
         reason = f": {self.reason}" if self.reason else ""
-        return f"{self.program} (process {self.pid}{reason})"
+        return f"{printable(self.program)} (process {self.pid}{reason})"
 
 
 def unseen_programs(
@@ -40,9 +40,9 @@ def unseen_programs(
     for pid, runs in sorted(_runs(folder).items()):
         if str(pid) in had_recorder:
             continue
-        ends = [when for when, _ in runs[1:]] + [2**64]
+        known = sorted(starts.get(pid, []))
+        ends = [*(when for when, _ in runs), 2**64][1:]
         for (when, program), end in zip(runs, ends, strict=True):
-            known = sorted(starts.get(pid, []))
             if bisect_right(known, when) == bisect_right(known, end):
                 unseen.append(UnseenProgram(pid, program, _reason(program)))
     return unseen
