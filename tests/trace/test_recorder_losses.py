@@ -18,9 +18,12 @@ import numpy as np
 import pytest
 
 from allocsim.errors import InputError, OutputError
-from allocsim.trace import Op, open_trace
+from allocsim.trace import Op, open_trace, recorder_traces
 from allocsim.trace.recorder import record
 from allocsim.trace.recorder_summary import Recording
+
+MAIN = "from allocsim.cli import main; main()"
+"""The command line, for processes of its own."""
 
 Build = Callable[..., Path]
 Command = Callable[..., tuple[int, str, str]]
@@ -64,22 +67,30 @@ def test_a_file_system_without_fallocate(built: Build, output: Path) -> None:
 
 
 @needs_root
-def test_a_full_disk_with_children(built: Build, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
+def test_a_full_disk_with_children(built: Build, output: Path) -> None:
+    disk, churn = output.parent.parent / "disk", shlex.quote(str(built("churn")))
     disk.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=1100k", "tmpfs", str(disk)]
-    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+    program = f"{churn} 90000; {churn} 1; exit 5"
+    on_small_disk = (
+        'mount -t tmpfs -o size=1100k tmpfs "$1" || exit 77; '
+        '"$2" -c "$3" record -o "$1/t.parquet" -- sh -c "$4"; code=$?; cp -a "$1/." "$5"; exit $code'
+    )
+    # The mount ends with the namespace.
+    command = ["unshare", "-m", "sh", "-c", on_small_disk, "sh"]
+    ended = subprocess.run(
+        [*command, disk, sys.executable, MAIN, program, output.parent],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode in (1, 77) and "t.parquet" not in ended.stderr:
         pytest.skip("no file system can be mounted here")
-    try:
-        churn = shlex.quote(str(built("churn")))
-        recording = run(disk / "t.parquet", "sh", "-c", f"{churn} 90000; {churn} 1; exit 5")
-        assert recording.exit_code == 5
-        assert recording.summary().count("INCOMPLETE") == 2
-        assert "churn): the disk was full" in recording.lost[0]
-        assert 1000 < of_size(recording.traces[1].path, 40) < 90_000
-        assert list(disk.iterdir()) == [trace.path for trace in recording.traces][::-1]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    assert ended.returncode == 5
+    assert ended.stderr.count("INCOMPLETE") == 2
+    assert "churn): the disk was full" in ended.stderr
+    names = sorted(path.name for path in output.parent.iterdir())
+    assert names == ["t.1-churn.parquet", "t.parquet"]
+    assert 1000 < of_size(output.with_name(names[0]), 40) < 90_000
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, bytes(4096)], ids=["empty", "cut", "zeros"])
@@ -270,10 +281,9 @@ def test_threads_keep_their_numbers_to_the_very_end(built: Build, output: Path) 
 def test_a_recording_whose_record_was_killed(
     built: Build, output: Path, allocsim_here: Command
 ) -> None:
-    main = [sys.executable, "-c", "from allocsim.cli import main; main()"]
     program = f"{shlex.quote(str(built('churn')))} 6; echo ready; read line; exit 2"
     recorder = subprocess.Popen(
-        [*main, "record", "-o", output, "--", "bash", "-c", program],
+        [sys.executable, "-c", MAIN, "record", "-o", output, "--", "bash", "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -325,12 +335,33 @@ def test_a_child_that_outlives_the_program(built: Build, output: Path, tmp_path:
     assert set(output.parent.iterdir()) == {trace.path for trace in recording.traces}
     for trace in recording.traces:
         open_trace(trace.path).verify()
-    answer.touch()  # only now the child goes on, without its logs
+    go_on(answer)  # without its logs
+    assert set(output.parent.iterdir()) == {trace.path for trace in recording.traces}
+
+
+def test_nothing_is_recorded_any_more_once_the_program_has_ended(
+    built: Build, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = recorder_traces.read_processes
+
+    def read_later(folder: Path) -> object:
+        go_on(tmp_path / "answer")
+        return real(folder)
+
+    monkeypatch.setattr(recorder_traces, "read_processes", read_later)
+    recording = run(output, built("outlives"), tmp_path / "answer")
+    assert recording.exit_code == 6
+    assert not any(of_size(trace.path, 555) for trace in recording.traces)
+    assert set(output.parent.iterdir()) == {trace.path for trace in recording.traces}
+
+
+def go_on(answer: Path) -> None:
+    """Let the child of `outlives` go on to its end."""
+    answer.touch()
     deadline = time.monotonic() + 10
     while answer.read_text() != "well" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert answer.read_text() == "well"
-    assert set(output.parent.iterdir()) == {trace.path for trace in recording.traces}
 
 
 # ---- Outputs -------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-/* Ends at once; its child allocates until the file that the argument names is there, and then says
- * in that file how it went. */
+/* Ends at once; its child allocates until the file that the argument names is there, starts a child of
+ * its own, and then says in that file how it went. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int main(int count, char **arguments)
@@ -20,6 +21,11 @@ int main(int count, char **arguments)
     }
     for (int i = 0; i < 20000; i++)
         free(malloc(50));
+    if (fork() == 0) {
+        free(malloc(555));
+        _exit(0);
+    }
+    wait(NULL);
     int file = open(arguments[1], O_WRONLY);
     return write(file, "well", 4) != 4;
 }
