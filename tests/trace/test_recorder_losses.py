@@ -73,7 +73,8 @@ def test_a_full_disk_with_children(built: Build, output: Path) -> None:
     program = f"{churn} 90000; {churn} 1; exit 5"
     on_small_disk = (
         'mount -t tmpfs -o size=1100k tmpfs "$1" || exit 77; '
-        '"$2" -c "$3" record -o "$1/t.parquet" -- sh -c "$4"; code=$?; cp -a "$1/." "$5"; exit $code'
+        '"$2" -c "$3" record -o "$1/t.parquet" -- sh -c "$4"; code=$?; '
+        'cp -a "$1/." "$5"; exit $code'
     )
     # The mount ends with the namespace.
     command = ["unshare", "-m", "sh", "-c", on_small_disk, "sh"]
