@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from allocsim.experiment.arrow_columns import numbers, texts
 from allocsim.experiment.index import index_of
 from allocsim.experiment.manifest import seal_manifest, sha256_of
 from allocsim.experiment.records import StoredRun
@@ -38,7 +39,7 @@ def rows_of(outcome: Outcome) -> list[dict[str, Any]]:
 
 def write_tables(rows: list[dict[str, Any]], root: Path) -> str:
     """Writes the table of all finished runs, and the same as a database; the table's SHA-256."""
-    table = pa.Table.from_pylist(_flat(rows))
+    table = _table(_flat(rows))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     content = sink.getvalue().to_pybytes()
@@ -88,6 +89,17 @@ def _flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         | {f"parameter.{name}": row["parameters"].get(name) for name in names}
         for row in rows
     ]
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    """The rows, each of the same names; a value is a text or a number."""
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return pa.table(
+        {
+            name: texts(column) if isinstance(column[0], str) else numbers(column)
+            for name, column in columns.items()
+        }
+    )
 
 
 def _manifest(

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from allocsim.experiment.arrow_columns import integers, lists, numbers, texts
 from allocsim.experiment.records import TABLES, Record
 
 FORMAT = 3
@@ -43,12 +43,11 @@ _DELTAS = {
 
 def encode_segment(records: Sequence[Record]) -> bytes:
     """The file that holds the records."""
-    columns: dict[str, Any] = {
-        name: [getattr(record, name) for record in records]
-        for name in (*_TEXTS, "seconds", "written_ns")
-    }
+    columns = {name: texts([getattr(record, name) for record in records]) for name in _TEXTS}
+    columns["seconds"] = numbers([float(record.seconds) for record in records])
+    columns["written_ns"] = numbers([record.written_ns for record in records])
     columns |= {name: _lists([record.tables[name] for record in records]) for name in TABLES}
-    return encode_table(pa.table(columns, schema=SCHEMA))
+    return encode_table(pa.Table.from_arrays(list(columns.values()), schema=SCHEMA))
 
 
 def encode_table(table: pa.Table) -> bytes:
@@ -113,12 +112,10 @@ class Segment:
 def _lists(tables: list[dict[str, np.ndarray]]) -> pa.Array:
     """One list of rows per table."""
     names = list(tables[0])
-    lengths = [len(table[names[0]]) for table in tables]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    columns = [pa.array(np.concatenate([table[name] for table in tables])) for name in names]
+    columns = [integers(np.concatenate([table[name] for table in tables])) for name in names]
     fields = [pa.field(name, pa.int64(), nullable=False) for name in names]
     rows = pa.StructArray.from_arrays(columns, fields=fields)
-    return pa.ListArray.from_arrays(offsets, rows, type=_rows_of_integers(names))
+    return lists(rows, [len(table[names[0]]) for table in tables], _rows_of_integers(names))
 
 
 def _split(lists: pa.ListArray) -> list[dict[str, np.ndarray]]:
