@@ -217,7 +217,7 @@ def test_totals_must_be_there(runs, made_up):
     result = made_up({})
     result.totals.clear()
     with pytest.raises(DamagedRecord, match="there are none"):
-        Record.of(runs[0], result, 1.0).checked()
+        Record.of(runs[0], result, 1.0).stored()
 
 
 def test_many_small_segments_become_one_without_loss(store, runs, record):

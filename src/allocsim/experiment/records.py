@@ -89,6 +89,10 @@ class Record:
             raise DamagedRecord(f"{self.key}: totals or tables do not fit their hash")
         if _seal(*head, self.result) != self.seal:
             raise DamagedRecord(f"{self.key}: the record does not fit its hash")
+        return self.stored()
+
+    def stored(self) -> StoredRun:
+        """The run, of a record that was made in this sweep; DamagedRecord where totals are none."""
         return StoredRun(self.key, _read_totals(self.totals), self.seconds, self.result)
 
 
@@ -98,13 +102,12 @@ def _integers(table: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str,
 
 
 def _result_hash(totals: str, tables: dict[str, dict[str, np.ndarray]]) -> str:
+    """Over the totals, and over each table: name, columns, number of rows, values by column."""
     digest = hashlib.sha256(totals.encode())
     for name, names in TABLES.items():
-        table = tables[name]
-        for column in names:
-            values = np.ascontiguousarray(table[column], "<i8")
-            digest.update(f"\n{name}.{column} {len(values)}\n".encode())
-            digest.update(values.data)
+        values = np.array([tables[name][column] for column in names], "<i8")
+        digest.update(f"\n{name} {' '.join(names)} {values.shape[1]}\n".encode())
+        digest.update(values.data)
     return digest.hexdigest()
 
 

@@ -112,7 +112,7 @@ class _Sweep:
         if isinstance(result, Failure):
             self._fail(run, result)
         else:
-            stored = result.checked()
+            stored = result.stored()
             self._store.write(result)
             self._outcome.stored[run.key] = stored
             self._reporter.end_run(run, _words(stored), failed=False)
