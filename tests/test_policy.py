@@ -61,8 +61,8 @@ def test_what_is_not_there_is_told(tmp_path, name, message):
     [
         ("def broken(:", "mine.py:1: "),
         ("import nothing_like_it", "cannot be imported: ModuleNotFoundError"),
-        ("x = 1", "found none"),
-        (LOOP + LOOP.replace("Loop", "Other"), "found Loop, Other"),
+        ("x = 1", "no class in it is derived"),
+        (LOOP + LOOP.replace("Loop", "Other"), "several policies, Loop, Other"),
     ],
 )
 def test_a_file_without_one_policy_is_refused(tmp_path, text, message):

@@ -17,6 +17,7 @@ from allocsim.kernel import CostTable, Layout
 from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.huge_pages import SETTINGS
 from allocsim.policy import Policy, with_kernel
+from allocsim.policy_contract import require_contract
 from allocsim.strict_toml import SizeBytes, StrictModel, read_toml
 from allocsim.strict_toml.problems import problems_of
 
@@ -165,6 +166,7 @@ class Machine(MachineOptions):
         make_driver: `allocsim.check.refereed` checks every block. InputError for parameters that
         the policy does not have, or values out of range.
         """
+        require_contract(policy, Policy)
         values = dict(parameters or {})
         if self.cpus is not None and "cpus" in policy.parameters():
             values = {"cpus": self.cpus, **values}

@@ -10,17 +10,20 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from enum import IntEnum
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 
 from allocsim import resources
 from allocsim.component import Component, Part, Pool, host, variant
 from allocsim.component.source import guard_loops
 from allocsim.errors import InputError, SimulationError, printable, suggestion
-from allocsim.input_files import is_file
+from allocsim.input_files import check_input, read_bytes
 from allocsim.kernel import Kernel
+from allocsim.policy_contract import require_contract
 
 
 class Kind(IntEnum):
@@ -212,7 +215,12 @@ def load_policy(name: str) -> type[Policy]:
         return getattr(importlib.import_module(module), cls)
     path, class_name = policy_file(name), name.partition(":")[2]
     imported = _import(path)
-    return _class_in(imported, path, class_name)
+    policy = _class_in(imported, path, class_name)
+    try:
+        require_contract(policy, Policy)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return policy
 
 
 def is_shipped(name: str) -> bool:
@@ -227,8 +235,9 @@ def policy_file(name: str) -> Path:
         path: Path | None = Path(path_text)
     else:
         path = resources.find("policies", path_text, ".py")
-    if path is None or not is_file(path):
+    if path is None or not os.path.exists(path):
         raise InputError(_unknown(name))
+    check_input(path)
     return path
 
 
@@ -255,9 +264,9 @@ def _unknown(name: str) -> str:
 
 
 def _import(path: Path) -> ModuleType:
-    """Import a policy's file under a name of its own; a mistake inside is told with its line."""
+    """Import a policy's file under a name of its own; InputError for a mistake inside."""
     # Cached machine code names the module, and is shared by all copies of the same file.
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256(read_bytes(path)).hexdigest()[:16]
     name = f"allocsim_policy_{path.stem}_{digest}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path):
@@ -270,13 +279,23 @@ def _import(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
-        raise InputError(f"{path}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+        line = f":{error.lineno}" if error.lineno else ""
+        raise InputError(f"{path}{line}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{path}{_line_in(path, error)}: cannot be imported: {said}") from error
     for component in _components_of(module):
         guard_loops(component)
     return module
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """Where in the file the error came up, as ":line"; empty if elsewhere."""
+    spelled = str(path.absolute())
+    frames = extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == spelled]
+    return f":{lines[-1]}" if lines else ""
 
 
 def _components_of(module: ModuleType) -> list[type[Component]]:
@@ -294,12 +313,13 @@ def _class_in(module: ModuleType, path: Path, class_name: str) -> type[Policy]:
     classes = {c.__name__: c for c in _components_of(module) if issubclass(c, Policy)}
     if class_name:
         if class_name not in classes:
-            raise InputError(f"{path}: no policy class {class_name!r}; it has {', '.join(classes)}")
+            found = ", ".join(classes) or "none"
+            raise InputError(f"{path}: no policy class {class_name!r}; it has {found}")
         return classes[class_name]
-    if len(classes) != 1:
-        found = ", ".join(classes) or "none"
+    if not classes:
+        raise InputError(f"{path}: no class in it is derived from allocsim.Policy")
+    if len(classes) > 1:
         raise InputError(
-            f"{path}: exactly one class derived from allocsim.Policy is needed, found {found}; "
-            f"name one as {path}:Class"
+            f"{path}: it has several policies, {', '.join(classes)}; name one as {path}:Class"
         )
     return next(iter(classes.values()))

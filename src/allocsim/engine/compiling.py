@@ -1,5 +1,6 @@
 """Which compiled code a run needs, whether it is there, and whether it pays to make it."""
 
+import re
 import warnings
 from collections.abc import Iterable
 from functools import cache
@@ -11,6 +12,9 @@ from allocsim.errors import InputError
 
 COMPILE_FROM_OPS = 3_000_000
 """Compiling takes as long as interpreting about so many operations."""
+
+# The methods, with "(file:line)", that take the addresses which a policy returns.
+_WITH_ADDRESS = re.compile(r"\b(Memory\.visit|Driver\.(hold|placed|drive|other|reallocate)) \(")
 
 MODES = ("auto", "interpreted", "compiled", "mixed")
 """auto: compiled where code is cached or the run long; mixed: compiled from the first sample on."""
@@ -42,10 +46,24 @@ def is_warm(driver: Driver, points: Iterable[str]) -> bool:
 
 def compile_all(driver: Driver, points: dict[str, tuple[Any, ...]]) -> None:
     """Compile all entry points, for this run and later ones; NotCompilable where numba refuses."""
-    from allocsim.component.entry import entry
-
     for method, arguments in points.items():
+        _compile(driver, method, arguments)
+
+
+def _compile(driver: Driver, method: str, arguments: tuple[Any, ...]) -> None:
+    """Compile one entry point; NotCompilable says so if what the policy returns is no address."""
+    from allocsim.component.entry import NotCompilable, entry
+
+    try:
         entry(type(driver), method, arguments)
+    except NotCompilable as error:
+        if not _WITH_ADDRESS.search(str(error)):
+            raise
+        raise NotCompilable(
+            f"{type(driver.policy).__name__} cannot be compiled: malloc, calloc, realloc or "
+            "aligned_alloc returns something else than an address (None, a float); it must return "
+            "an int in all cases, and 0 when memory is exhausted"
+        ) from error
 
 
 def runs_compiled(
@@ -56,14 +74,14 @@ def runs_compiled(
         raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     if mode == "interpreted" or driver.interpreted_only:
         return False
-    from allocsim.component.entry import NotCompilable, entry
+    from allocsim.component.entry import NotCompilable
 
     pays = n_ops is None or n_ops >= COMPILE_FROM_OPS
     if mode == "auto" and not pays and not is_warm(driver, points):
         return False
     method, arguments = next(iter(points.items()))
     try:
-        entry(type(driver), method, arguments)
+        _compile(driver, method, arguments)
     except NotCompilable as error:
         if mode != "auto":
             raise

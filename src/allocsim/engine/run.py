@@ -12,6 +12,7 @@ from allocsim import metrics
 from allocsim.driver import N_SAMPLED, N_WALKED, Driver
 from allocsim.engine.batch import Batch
 from allocsim.engine.khugepaged import Khugepaged
+from allocsim.engine.returned import wrong_return
 from allocsim.errors import AllocsimError, SimulationError
 from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.kernel import LOG_COLUMNS
@@ -150,7 +151,11 @@ class Run:
 
     def explained(self, error: Exception, op: Op) -> Exception:
         """The error with the op, policy and method in which it happened."""
-        return _explained(error, f"op {self.driver.n_ops} ({op.name.lower()})", self.policy_name)
+        call = op.name.lower()
+        place = f"op {self.driver.n_ops} ({call})"
+        if returned := wrong_return(error.__traceback__, call):
+            return SimulationError(f"{place}, policy {self.policy_name}: {returned}")
+        return _explained(error, place, self.policy_name)
 
     def collapse(self, n_pages: int) -> int:
         """Let khugepaged look at n_pages pages; how many huge pages it made."""
@@ -197,11 +202,14 @@ def _explained(error: Exception, op: str, policy: str) -> Exception:
     if getattr(error, "is_complete", False):  # the referee's say where they come from
         return type(error)(f"{op}: {error}")
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.name not in _PLUMBING]
+    own = [
+        f for f in frames if f.name not in _PLUMBING and Path(f.filename).parent.name != "component"
+    ]
     where = f", in {own[-1].name} ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
     if isinstance(error, SimulationError):
         return SimulationError(f"{place}{where}: {error}")
-    return AllocsimError(f"{place}{where}: {type(error).__name__}: {error}")
+    said = " ".join(str(error).split())
+    return AllocsimError(f"{place}{where}: {type(error).__name__}{': ' if said else ''}{said}")
 
 
 _PLUMBING = frozenset(
