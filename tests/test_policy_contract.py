@@ -167,8 +167,8 @@ def test_what_a_method_raises_is_one_line_with_its_place():
         def free(self, address):
             raise ValueError("not\nhere")
 
-    said = r"^op 1 \(realloc\), policy Raising, in free \(test_policy_contract.py:\d+\): ValueError: "
-    with pytest.raises(AllocsimError, match=said + "not here$"):
+    place = r"^op 1 \(realloc\), policy Raising, in free \(test_policy_contract.py:\d+\)"
+    with pytest.raises(AllocsimError, match=place + ": ValueError: not here$"):
         simulate(TRACE, Raising)
 
 
