@@ -47,7 +47,7 @@ def test_a_policy_is_found_by_path_and_class(tmp_path):
     ("name", "message"),
     [
         ("frist_fit", "did you mean 'first_fit'"),
-        ("nothing.py", "no such file"),
+        ("nothing.py", "nothing.py: cannot be read: No such file"),
         ("{path}:Missing", "no policy class 'Missing'"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_file_without_a_policy_that_can_run_is_refused_in_one_line(source, sai
 def test_only_ordinary_files_are_policies(tmp_path):
     (tmp_path / "folder.py").mkdir()
     os.mkfifo(tmp_path / "pipe.py")
-    for name, said in (("folder", "a folder"), ("pipe", "a pipe"), ("none", "no such file")):
+    for name, said in (("folder", "a folder"), ("pipe", "a pipe"), ("none", "No such file")):
         with pytest.raises(InputError, match=said):
             load_policy(f"{tmp_path}/{name}.py")
 

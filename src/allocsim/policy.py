@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import os
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -235,7 +234,7 @@ def policy_file(name: str) -> Path:
         path: Path | None = Path(path_text)
     else:
         path = resources.find("policies", path_text, ".py")
-    if path is None or not os.path.exists(path):
+    if path is None:
         raise InputError(_unknown(name))
     check_input(path)
     return path
@@ -255,8 +254,6 @@ def refusal_of_file(name: str, no_code: bool) -> str | None:
 
 
 def _unknown(name: str) -> str:
-    if name.partition(":")[0].endswith(".py"):
-        return f"policy {name!r}: no such file"
     hint = suggestion(name, policy_names())
     return (
         f"unknown policy {name!r}; {hint} (a policy of your own is given by its path, my_policy.py)"
