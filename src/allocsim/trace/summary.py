@@ -80,7 +80,8 @@ def info(path: str, check: bool = False) -> str:
 
 def head(path: str, n_ops: int) -> str:
     """The text of ``allocsim trace head``: the first ops as a table, not checked for sense."""
-    batches = open_trace(path).batches(n_ops)
+    file = open_trace(path)
+    batches = file.batches(min(n_ops, file.n_ops + 1))
     columns = next(batches, Trace.of([], [], [])).columns()
     table = [["row", *COLUMNS]]
     for row, values in enumerate(zip(*(c.tolist() for c in columns.values()), strict=True)):
