@@ -10,7 +10,7 @@ VERSION ?= 2.36
 TRACES := buffers cc1 git-log git-pack jq ld perl python sqlite3 churn large_buffers ramp server
 ROUNDS ?= 15
 
-.PHONY: setup demo test test-fast fuzz lint bench validate paper clean
+.PHONY: setup demo test test-fast fuzz fuzz-inputs lint bench validate paper clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,9 @@ test-fast: $(STAMP)  ## what to run while working
 
 fuzz: $(STAMP)  ## the glibc model against the real library: make fuzz MINUTES=10 SEEDS=0:1000 VERSION=2.41
 	$(BIN)/python tests/glibc/fuzz.py --version $(VERSION) --minutes $(MINUTES) --seeds $(SEEDS)
+
+fuzz-inputs: $(STAMP)  ## damaged and absurd inputs to every command: make fuzz-inputs MINUTES=10 SEEDS=0:1000
+	$(BIN)/python tests/fuzz/fuzz_inputs.py --minutes $(MINUTES) --seeds $(SEEDS)
 
 lint: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff check .

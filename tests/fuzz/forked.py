@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,22 @@ def _steering(text: str) -> str:
     """Control characters that reach the terminal."""
     found = {c for c in text if not c.isprintable() and c not in "\n\t"}
     return f"control characters in what it says: {sorted(found)!r:.100}" if found else ""
+
+
+def apart(action: Callable[[], None]) -> None:
+    """Run `action` in a child."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            action()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
 
 
 def run(arguments: tuple[str, ...], folder: Path) -> Outcome:

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import forked
 from base_inputs import make_base
-from kinds import KINDS
+from kinds import KINDS, Kind
 
 FAILURES = Path(__file__).parent / "failures"
 ARGUMENTS = "arguments.json"
@@ -29,20 +29,23 @@ ARGUMENTS = "arguments.json"
 
 def fuzz(seed: int, kinds: list[str], base: Path, failures: Path) -> str:
     """One command; its problem, if it has one, with the folder that keeps it."""
-    random = Random(seed)
     kind = kinds[seed % len(kinds)]
-    with TemporaryDirectory(prefix="allocsim-fuzz-") as name:
-        folder = Path(name)
-        arguments = KINDS[kind](random, base, folder)
-        kept = failures / f"{kind}-{seed}"
-        shutil.copytree(folder, kept, symlinks=True, dirs_exist_ok=True)
-        (kept / ARGUMENTS).write_text(json.dumps(arguments))
-        outcome = forked.run(arguments, folder)
+    kept = failures / f"{kind}-{seed}"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    # Apart from this process, which so stays small and without threads.
+    forked.apart(lambda: _make(KINDS[kind], Random(seed), base, kept))
+    outcome = replay(kept)
     if not (problem := outcome.problem()):
         shutil.rmtree(kept)
         return ""
     (kept / "errors.txt").write_text(outcome.errors)
     return f"{kept}: {problem}"
+
+
+def _make(kind: Kind, random: Random, base: Path, folder: Path) -> None:
+    arguments = kind(random, base, folder)
+    (folder / ARGUMENTS).write_text(json.dumps(arguments))
 
 
 def replay(kept: Path) -> forked.Outcome:

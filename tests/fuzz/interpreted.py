@@ -5,7 +5,7 @@ from typing import Any
 import allocsim.simulation
 
 MOST_OPS = 3000
-MOST_RUNS = 4
+MOST_RUNS = 8
 
 
 def prepare() -> None:

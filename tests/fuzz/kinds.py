@@ -243,9 +243,19 @@ def _odd_word(random: Random) -> str:
     return str(random.choice((*NUMBERS, *TEXTS))).replace("\0", "")
 
 
-KINDS: dict[str, Callable[[Random, Path, Path], Arguments]] = {
+Kind = Callable[[Random, Path, Path], Arguments]
+KINDS: dict[str, Kind] = {
     kind.__name__: kind
     for kind in (
-        csv, parquet, experiment, workload, costs, claims, stored, recording, maps, options,
+        csv,
+        parquet,
+        experiment,
+        workload,
+        costs,
+        claims,
+        stored,
+        recording,
+        maps,
+        options,
     )  # fmt: skip
 }

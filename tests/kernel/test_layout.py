@@ -63,6 +63,12 @@ def test_maps_that_cannot_be_read_are_refused(text, said):
         Layout.from_maps(text)
 
 
+@pytest.mark.parametrize("start_brk", [2**64, 2**47, -4096])
+def test_a_heap_where_no_process_has_one_is_refused(start_brk):
+    with pytest.raises(InputError, match=r"^maps: no mapping above the heap, which starts at "):
+        Layout.from_maps(MAPS, start_brk)
+
+
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_drawing_covers_the_whole_address_space_in_aligned_columns(bits, legacy):

@@ -50,6 +50,10 @@ def test_info_shows_provenance_and_figures(allocsim, path):
     assert (shown["size minimum"], shown["size median"], shown["size 99%"]) == ("50", "50", "100")
 
 
+def test_head_takes_any_number_of_ops(allocsim, path):
+    assert allocsim("head", path, "-n", 2**64) == allocsim("head", path, "-n", 100_000)
+
+
 def test_head_shows_the_first_ops(allocsim, path):
     lines = allocsim("head", path, "-n", "2")[1].splitlines()
     assert [line.split()[:5] for line in lines] == [

@@ -80,7 +80,7 @@ class Layout:
         segments. The heap's area itself is left out: the simulated program makes its own. An
         address beyond the heap's start up to its end is taken for the present break: [heap] tells
         where it started.
-        InputError names the line that cannot be read.
+        InputError names the line that cannot be read, or a heap above all mappings.
         """
         areas, heap, heap_end = _parse_maps(text, source)
         if not areas:
@@ -96,10 +96,16 @@ class Layout:
         program_end = max(
             (a.hi for a in areas if a.hi < 0x7000_0000_0000), default=standard.start_brk
         )
+        start = start_brk if start_brk is not None else heap or program_end
+        if start < 0 or all(area.lo < start for area in areas):
+            raise InputError(
+                f"{source}: no mapping above the heap, which starts at {start:#x}; "
+                "a process has its stack there"
+            )
         return cls(
             bits=64,
             task_size=standard.task_size,
-            start_brk=start_brk if start_brk is not None else heap or program_end,
+            start_brk=start,
             mmap_base=standard.mmap_base,
             top_down=True,
             areas=tuple(areas),

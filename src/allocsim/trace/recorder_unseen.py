@@ -54,7 +54,8 @@ def _runs(folder: Path) -> dict[int, list[tuple[int, str]]]:
     for path in sorted(folder.glob("**/*.programs")):
         if path.stem.isdecimal() and path.is_file():
             runs.setdefault(int(path.stem), []).extend(_notes(path))
-    return {pid: _successful(sorted(notes, key=lambda n: n[0])) for pid, notes in runs.items()}
+    found = {pid: _successful(sorted(notes, key=lambda n: n[0])) for pid, notes in runs.items()}
+    return {pid: notes for pid, notes in found.items() if notes}
 
 
 def _notes(path: Path) -> list[tuple[int, str]]:
