@@ -7,6 +7,7 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "exit_codes.md"
 _ROW = re.compile(r"^\| `([a-z -]+)` \|(.*)\|$", re.MULTILINE)
 CODES = (0, 1, 2, 130)
+NEVER = "\N{EN DASH}"
 
 
 @cache
@@ -16,7 +17,7 @@ def table() -> dict[str, frozenset[int]]:
     for command, cells in _ROW.findall(PAGE.read_text()):
         texts = [cell.strip() for cell in cells.split("|")]
         assert len(texts) == len(CODES), command
-        found[command] = frozenset(c for c, t in zip(CODES, texts, strict=True) if t != "–")
+        found[command] = frozenset(c for c, t in zip(CODES, texts, strict=True) if t != NEVER)
     return found
 
 

@@ -229,7 +229,7 @@ def options(random: Random, base: Path, folder: Path) -> Arguments:
     words = list(random.choice(COMMANDS))
     place = random.randrange(1, len(words))
     if "=" in words[place] and random.random() < 0.8:
-        name, _, value = words[place].rpartition("=")
+        name = words[place].rpartition("=")[0]
         words[place] = f"{name}={_odd_word(random)}"
     elif random.random() < 0.15:
         del words[place]
@@ -244,18 +244,5 @@ def _odd_word(random: Random) -> str:
 
 
 Kind = Callable[[Random, Path, Path], Arguments]
-KINDS: dict[str, Kind] = {
-    kind.__name__: kind
-    for kind in (
-        csv,
-        parquet,
-        experiment,
-        workload,
-        costs,
-        claims,
-        stored,
-        recording,
-        maps,
-        options,
-    )  # fmt: skip
-}
+_ALL = (csv, parquet, experiment, workload, costs, claims, stored, recording, maps, options)
+KINDS: dict[str, Kind] = {kind.__name__: kind for kind in _ALL}
