@@ -97,7 +97,7 @@ class Layout:
             (a.hi for a in areas if a.hi < 0x7000_0000_0000), default=standard.start_brk
         )
         start = start_brk if start_brk is not None else heap or program_end
-        if start < 0 or all(area.lo < start for area in areas):
+        if all(area.lo < start for area in areas):
             raise InputError(
                 f"{source}: no mapping above the heap, which starts at {start:#x}; "
                 "a process has its stack there"
