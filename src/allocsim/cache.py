@@ -5,12 +5,14 @@ anything there.
 """
 
 import contextlib
+import functools
 import os
 import pwd
 import shutil
 import stat
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +53,20 @@ def cache_folder(name: str) -> Path:
         with explained(each), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             _check_private(each)
     return folder
+
+
+def trusted_folder(name: str) -> Path | None:
+    """The same folder to read from; None, with a warning, where it is refused."""
+    try:
+        return cache_folder(name)
+    except InputError as error:
+        _warn_once(f"{error}; what is compiled is not kept")
+        return None
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def make_cache_folder(name: str) -> Path:

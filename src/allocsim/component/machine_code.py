@@ -9,13 +9,11 @@ object file, which LLVM loads.
 import ctypes
 import json
 import subprocess
-import warnings
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from allocsim.cache import cache_folder, publish, scratch_folder
+from allocsim.cache import publish, scratch_folder, trusted_folder
 from allocsim.cbuild import find_compiler
 from allocsim.errors import AllocsimError, InputError
 from allocsim.sealed import seal, sealed_content
@@ -55,7 +53,7 @@ class MachineCode:
 
 def is_kept(pattern: str) -> bool:
     """Whether the cache has code of a name like that."""
-    folder = _folder()
+    folder = trusted_folder(FOLDER)
     return folder is not None and any(
         any(folder.glob(f"{pattern}{suffix}")) for suffix in (".so", ".o")
     )
@@ -63,7 +61,7 @@ def is_kept(pattern: str) -> bool:
 
 def kept(name: str) -> MachineCode | None:
     """The code of that name in the cache, if it is there and valid."""
-    if (folder := _folder()) is None:
+    if (folder := trusted_folder(FOLDER)) is None:
         return None
     for suffix in (".so", ".o"):
         path = folder / f"{name}{suffix}"
@@ -85,20 +83,6 @@ def keep(name: str, code: bytes) -> MachineCode:
         seal(file)
         publish(file, scratch.parent / file.name)
     return from_object(code)
-
-
-def _folder() -> Path | None:
-    """The cache's folder of machine code; None, with a warning, where it cannot be trusted."""
-    try:
-        return cache_folder(FOLDER)
-    except InputError as error:
-        _warn_once(f"{error}; what is compiled is not kept")
-        return None
-
-
-@cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def _linked(object_file: Path, library: Path) -> MachineCode | None:

@@ -39,11 +39,9 @@ class Loop:
 
 @cache
 def _compiled(function: Callable[..., int]) -> Callable[..., int]:
-    """`function` compiled, and kept on disk where numba finds a folder that it may write to."""
-    from numba import njit
+    """`function` compiled, and kept in the cache."""
+    from allocsim.numba_cache import njit_cached
 
     _made.add(function)
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
+    made: Callable[..., int] = njit_cached(function)
+    return made

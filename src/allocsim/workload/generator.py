@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
+from allocsim.numba_cache import njit_cached
 from allocsim.trace import Op
 from allocsim.workload.spec import SLACK
 from allocsim.workload.state import FREE_ORDERS, SHAPES, Columns, Heap, Rules
@@ -20,7 +21,7 @@ _ALIGNED_ALLOC, _FREE, _TOUCH = int(Op.ALIGNED_ALLOC), int(Op.FREE), int(Op.TOUC
 _READ, _MARK = int(Op.READ), int(Op.MARK)
 
 
-@njit(cache=True)
+@njit_cached
 def fill(
     rules: Rules,
     heap: Heap,
@@ -50,7 +51,7 @@ def fill(
             _call(rules, heap, thread, start + i, draw, sizes[i], out, i)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _call(
     rules: Rules,
     heap: Heap,
@@ -75,7 +76,7 @@ def _call(
         _free(rules, heap, thread, draw, out, i)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _wave(shape: int, position: float) -> float:
     """Between -1 and 1, for a position in the period between 0 and 1."""
     if shape == _SINE:
@@ -89,7 +90,7 @@ def _wave(shape: int, position: float) -> float:
     return 0.0
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _wants_more(rules: Rules, number: int, count: int, decision: float) -> bool:
     """Whether the next op allocates: likelier the further the live objects are below the target."""
     target = rules.live_objects
@@ -102,7 +103,7 @@ def _wants_more(rules: Rules, number: int, count: int, decision: float) -> bool:
     return count < high and decision * (high - low) < high - count
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _pick(rules: Rules, count: int, uniform: float) -> int:
     """Which of a thread's objects, counted from the oldest, the next free takes."""
     if rules.free_order == _LIFO:
@@ -115,7 +116,7 @@ def _pick(rules: Rules, count: int, uniform: float) -> int:
     return int(uniform * count)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _allocate(
     rules: Rules, heap: Heap, thread: int, draw: np.ndarray, size: int, out: Columns, i: int
 ) -> None:
@@ -134,7 +135,7 @@ def _allocate(
     out.written[i] = math.ceil(size * rules.written)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _resize(
     rules: Rules, heap: Heap, thread: int, draw: np.ndarray, size: int, out: Columns, i: int
 ) -> None:
@@ -147,7 +148,7 @@ def _resize(
     out.written[i] = math.ceil(size * rules.written)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _access(
     rules: Rules, heap: Heap, thread: int, draw: np.ndarray, out: Columns, i: int, op: int
 ) -> None:
@@ -157,7 +158,7 @@ def _access(
     out.size[i] = min(rules.access_bytes, heap.size[slot] - out.offset[i])
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _free(rules: Rules, heap: Heap, thread: int, draw: np.ndarray, out: Columns, i: int) -> None:
     """Frees an object of `thread`, now and then on another thread."""
     index = _pick(rules, heap.held[thread], draw[_VICTIM])
@@ -167,19 +168,19 @@ def _free(rules: Rules, heap: Heap, thread: int, draw: np.ndarray, out: Columns,
         out.thread[i] = (thread + 1 + int(draw[_PLACE] * others)) % (others + 1)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _any_object(heap: Heap, thread: int, draw: np.ndarray) -> int:
     ring = heap.ring[thread]
     return ring[_place(ring, heap.first[thread] + int(draw[_VICTIM] * heap.held[thread]))]
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _place(ring: np.ndarray, position: int) -> int:
     """Where in a ring a position below twice its length lies; a division would cost more."""
     return position - len(ring) if position >= len(ring) else position
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _holder(heap: Heap, thread: int) -> int:
     """That thread if it holds an object, else the next one that does."""
     while heap.held[thread] == 0:
@@ -187,7 +188,7 @@ def _holder(heap: Heap, thread: int) -> int:
     return thread
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _take_out(heap: Heap, rules: Rules, thread: int, index: int) -> int:
     """Removes an object from its ring; all orders but `random` keep the others' age."""
     ring, first, last = heap.ring[thread], heap.first[thread], heap.held[thread] - 1
@@ -205,7 +206,7 @@ def _take_out(heap: Heap, rules: Rules, thread: int, index: int) -> int:
     return slot
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _free_slot(heap: Heap, thread: int) -> int:
     """The next slot from a thread's pool."""
     slot = heap.free[thread, heap.next_free[thread]]
@@ -214,7 +215,7 @@ def _free_slot(heap: Heap, thread: int) -> int:
     return slot
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _give_back(heap: Heap, thread: int, slot: int) -> None:
     """Return a slot to its thread's pool: to be used next, or last where there are others.
 
