@@ -35,7 +35,7 @@ _SCALARS = (int, float, str, tuple)
 
 def njit_cached(function: Callable[..., Any]) -> Any:
     """The function compiled by numba, without the GIL; its code is kept for later processes."""
-    made = numba.njit(nogil=True)(function)
+    made: Any = numba.njit(nogil=True)(function)
     made._cache = _SealedCache(function)
     return made
 
