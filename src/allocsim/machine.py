@@ -18,7 +18,14 @@ from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.kernel.huge_pages import SETTINGS
 from allocsim.policy import Policy, with_kernel
 from allocsim.policy_contract import require_contract
-from allocsim.strict_toml import SizeBytes, StrictModel, read_toml
+from allocsim.strict_toml import (
+    Problem,
+    SizeBytes,
+    StrictModel,
+    check_model,
+    read_toml,
+    show_path,
+)
 from allocsim.strict_toml.problems import problems_of
 
 _STANDARD_STACK_BYTES = 8 * 2**20
@@ -74,6 +81,12 @@ class MachineOptions(StrictModel):
         return self
 
 
+class _MachineFile(MachineOptions):
+    """A machine file: the path of a cost table, too."""
+
+    costs: str | None = None
+
+
 def _cost_table(value: Any) -> Any:
     return CostTable.load(Path(value)) if isinstance(value, str | Path) else value
 
@@ -96,21 +109,22 @@ class Machine(MachineOptions):
             super().__init__(**options)
         except ValidationError as error:
             problems = problems_of(error, type(self), options)
-            lines = [f"{'.'.join(map(str, p.path)) or 'machine'}: {p.text}" for p in problems]
+            lines = [f"{show_path(p.path) if p.path else 'machine'}: {p.text}" for p in problems]
             raise InputError("\n".join(lines)) from None
 
     @classmethod
     def load(cls, path: Path) -> "Machine":
         """The machine of a TOML file: the keys of `[kernel]`, and `costs`, a path from there."""
         file = read_toml(path)
-        data = dict(file.data)
-        if isinstance(data.get("costs"), str):
-            data["costs"] = path.parent / data["costs"]
+        options, problems = check_model(_MachineFile, file.data)
+        costs = file.data.get("costs")
         try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            file.refuse(problems_of(error, MachineOptions, file.data))
-            raise
+            table = CostTable.load(path.parent / costs) if isinstance(costs, str) else None
+        except InputError as error:
+            problems.append(Problem(("costs",), str(error)))
+        file.refuse(problems)
+        assert options is not None
+        return cls(**options.model_dump(exclude={"costs"}), costs=table)
 
     @property
     def cost_table(self) -> CostTable:
