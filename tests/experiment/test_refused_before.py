@@ -71,7 +71,7 @@ def refused(tmp_path, allocsim_here):
         ("costs = '.'" + BODY, "it is a folder, not a file"),
         (f"costs = '{'x' * 5000}'" + BODY, "File name too long"),
         (BODY.replace('"mmap_only"', f'"{"x" * 5000}"'), "3: policies[0].use: unknown policy"),
-        (BODY.replace('"mmap_only"', r'"a\u0000b.py"'), "3: policies[0].use: policy "),
+        (BODY.replace('"mmap_only"', r'"a\u0000b.py"'), "no file can have this name"),
         (BODY.replace('name = "w"', f'use = "{"x" * 5000}"'), "5: workloads[0].use: unknown"),
         (BODY + r'trace = "a\u0000b"', "workloads[0].trace: "),
         (BODY + "[grid]\nbrk_failures = [nan]\n", "must hold numbers or sizes such as"),
