@@ -21,7 +21,7 @@ def folder(experiment_file, simulations, tmp_path, console):
 def changes_of(content):
     """Contents that differ from a sound one: cut, garbled, emptied, of other shapes and values."""
     dice = random.Random(3)
-    for _ in range(40):
+    for _ in range(22):
         place = dice.randrange(len(content))
         yield content[:place]
         yield (
