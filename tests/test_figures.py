@@ -5,21 +5,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from rich.console import Console
 
-from allocsim.errors import InputError, OutputError
+from allocsim.errors import InputError, OutputError, SimulationError
 from allocsim.experiment import perform
 from allocsim.experiment.command import run_command
 from allocsim.experiment.manifest import seal_manifest
 from allocsim.experiment.results_writer import write_tables
+from allocsim.figures.axes import parameter_scale
 from allocsim.figures.command import draw_figures
+from allocsim.figures.measurement import draw_measurement
 from allocsim.figures.parts import PARTS, draw_parts
-from allocsim.figures.style import house_style
+from allocsim.figures.style import dots_per_inch, house_style
 from allocsim.figures.threads import ACCOUNTS, draw_threads, families
-from allocsim.figures.threshold import METRICS, draw_sweep, swept_parameters
+from allocsim.figures.threshold import METRICS, MOST_CURVES, draw_sweep, swept_parameters
 from allocsim.figures.timeline import draw_timeline
 from allocsim.figures.tradeoff import draw_tradeoff, pareto_front
 from allocsim.figures.view import view_of
+from allocsim.ground_truth.measurement import Band
+from allocsim.ground_truth.measurement.table import Column
 from allocsim.metrics import THREAD_COLUMNS, WALK_COLUMNS
 from allocsim.simulation import Result
 from allocsim.trace import Op, Trace, write_trace
@@ -205,7 +211,7 @@ def test_a_policy_far_above_the_curves_is_told_in_words(folder, view):
         for s in view.settings
     ]
     panel = visible(draw_sweep(replace(view, settings=far), "threshold"))[0]
-    assert [text.get_text() for text in panel.texts] == ["▲ fixed 1000 s"]
+    assert notes(panel) == ["▲ fixed 1000 s"]
     assert panel.get_ylim()[1] < 1e8
 
 
@@ -220,7 +226,13 @@ def test_panels_of_a_row_over_time_share_a_scale_that_holds_all(view):
     assert len({panel.get_ylim() for panel in row}) == 1
     top = max(line.get_ydata().max() for panel in row for line in panel.lines)
     assert row[0].get_ylim()[1] > top
-    assert figure.get_supxlabel() == "operations (thousands)"
+    labels = {panel.get_xlabel() for panel in visible(figure)[-3:]}
+    assert labels == {"operations (thousands)"}
+
+
+def notes(panel):
+    """The lines written into a panel."""
+    return [line for text in panel.texts for line in text.get_text().splitlines()]
 
 
 def overlaps(figure):
@@ -274,6 +286,230 @@ def test_no_results_and_damaged_ones_are_told(tmp_path, folder):
     (copy / "manifest.json").write_bytes(seal_manifest(manifest | {"runs_sha256": none_sha256}))
     with pytest.raises(InputError, match="none of its runs ended well"):
         draw_figures(copy, tmp_path / "figures")
+
+
+# ---- odd experiments
+HOSTILE = (
+    "[/x]",
+    "$x_$ $y$",
+    "two\nlines\x1b",
+    "\u202egnp \u4e2d",
+    "a" * 10_000,
+    "a" * 9_999 + "b",
+)
+WORKLOAD = """
+[[workloads]]
+name = {name}
+sizes = {{ distribution = "choice", sizes = [64] }}
+"""
+
+
+def results_of(base, policies, workloads=("small", "large"), simulate=made_up):
+    """The folder with results of an experiment with these policies (TOML)."""
+    (base / "bump.py").write_text(
+        POLICY.replace("    threshold", "    pad = Param(0)\n    threshold")
+    )
+    spec = "".join(WORKLOAD.format(name=json.dumps(name)) for name in workloads)
+    (base / "odd.toml").write_text(f'name = "odd"\n{policies}\n{spec}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perform, "simulate", simulate)
+        run_command(str(base / "odd.toml"), base / "out", 1, False, Console(file=io.StringIO()))
+    return base / "out"
+
+
+def texts(figure):
+    """All texts of a figure."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def test_names_are_text_and_short_in_every_figure(tmp_path):
+    entries = [f'{{ use = "bump.py", label = {json.dumps(label)} }}' for label in HOSTILE]
+    folder = results_of(tmp_path, f"policies = [{', '.join(entries)}]", ("$w_$", "w" * 10_000))
+    with house_style():
+        view = view_of(folder)
+        assert len(set(view.names.values())) == len(view.names)
+        for draw in (draw_tradeoff, draw_parts, draw_timeline):
+            figure = draw(view)
+            words = " ".join(texts(figure))
+            assert "$x_$ $y$" in words and r"two\nlines\x1b" in words and r"\u4e2d" in words
+            assert max(map(len, texts(figure))) < 100
+            figure.draw_without_rendering()  # a formula that is none would be an error here
+    assert len(draw_figures(folder, tmp_path / "figures")) == 9
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([0, 1, 10, 100], "symlog"),
+        ([0, 4096, 8192, 16384], "symlog"),
+        ([0, 4, 8, 12], "linear"),
+        ([100, 200, 300], "linear"),
+        ([-5, 0, 50], "linear"),
+        ([4096, 8192, 16384], "log"),
+        ([1, 3, 500], "log"),
+        ([1, 3, 4], "linear"),
+        ([0, 0.5], "linear"),
+    ],
+)
+def test_equal_steps_are_linear_and_equal_factors_logarithmic(values, scale):
+    assert parameter_scale(values) == scale
+
+
+@pytest.mark.parametrize("values", [[0, 1, 10, 100, 1000], [0, 25, 50, 75, 100]])
+def test_a_swept_zero_has_a_place_of_its_own(tmp_path, values):
+    grid = f"policies = [{{ use = 'bump.py', grid = {{ pad = {values} }} }}]"
+    with house_style():
+        figure = draw_sweep(view_of(results_of(tmp_path, grid)), "pad")
+    panel = visible(figure)[-1]
+    figure.draw_without_rendering()
+    places = panel.transAxes.inverted().transform(
+        panel.transData.transform([(value, 0) for value in values])
+    )[:, 0]
+    assert places[0] > 0 and places[-1] < 1 and np.diff(places).min() > 0.1
+    assert [label.get_text() for label in panel.get_xticklabels()] == list(map(str, values))
+
+
+def test_two_swept_parameters_give_curves_that_the_legend_tells_apart(tmp_path):
+    grid = "policies = ['bump.py']\n[grid]\npad = [0, 1, 2]\nthreshold = [4096, 16384, 65536]"
+    with house_style():
+        figure = draw_sweep(view_of(results_of(tmp_path, grid)), "threshold")
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["bump", "pad=0", "pad=1", "pad=2"]
+    lines = visible(figure)[0].lines
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(lines) == 3
+    handles = figure.legends[0].legend_handles[1:]
+    assert [h.get_color() for h in handles] == [line.get_color() for line in lines]
+
+
+def test_more_curves_than_can_be_told_apart_are_thinned_out_and_counted(tmp_path):
+    axes = f"pad = {list(range(20))}\nthreshold = [4096, 8192, 16384]"
+    grid = f"policies = ['bump.py']\n[grid]\n{axes}"
+    with house_style():
+        figure = draw_sweep(view_of(results_of(tmp_path, grid)), "threshold")
+    assert len(visible(figure)[0].lines) == MOST_CURVES
+    assert f"bump: {MOST_CURVES} of 20 curves drawn" in texts(figure)
+
+
+def test_policies_swept_over_something_else_are_named(tmp_path):
+    policies = """policies = [
+        { use = 'bump.py', label = 'one', grid = { threshold = [4096, 8192, 16384] } },
+        { use = 'bump.py', label = 'other', grid = { pad = [1, 2, 3] } },
+    ]"""
+    with house_style():
+        figure = draw_sweep(view_of(results_of(tmp_path, policies)), "threshold")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one"]
+    assert "Not drawn, since other parameters were swept: other" in texts(figure)
+
+
+def no_walk(source, policy, **options):
+    """A result of a policy whose walk() reports nothing."""
+    result = made_up(source, policy, **options)
+    unknown = {"external_fragmentation": np.nan, "internal_fragmentation": np.nan}
+    result.totals.update(unknown, live_peak_bytes=1)
+    return result
+
+
+def test_a_policy_without_a_walk_is_named(tmp_path):
+    grid = "policies = [{ use = 'bump.py', grid = { threshold = [4096, 8192, 16384] } }]"
+    with house_style():
+        figure = draw_sweep(view_of(results_of(tmp_path, grid, simulate=no_walk)), "threshold")
+    panels = visible(figure)
+    assert notes(panels[0]) == [] and notes(panels[4]) == ["walk() reports nothing: bump"]
+
+
+def reserving(source, policy, **options):
+    """A result of a policy that reserves a TiB of addresses and uses some MB."""
+    result = made_up(source, policy, **options)
+    result.samples["mapped_bytes"] = np.full(options["samples"], 1 << 40)
+    return result
+
+
+def test_reserved_addresses_do_not_flatten_resident_memory(tmp_path):
+    view = view_of(results_of(tmp_path, "policies = ['bump.py']", simulate=reserving))
+    with house_style():
+        panel = visible(draw_timeline(view))[0]
+    peak = max(line.get_ydata().max() for line in panel.lines)
+    assert peak < panel.get_ylim()[1] < 1.5 * peak
+    assert "mapped: 1 TiB at peak" in notes(panel)
+
+
+def nothing_done(source, policy, **options):
+    """The result of a workload without operations; of any other as ever."""
+    result = made_up(source, policy, **options)
+    if source.seed == 1 and source.spec.ops == 1:
+        result.totals.update(dict.fromkeys(result.totals, 0), jw4=np.nan)
+        result.samples.update({name: np.zeros(0, int) for name in result.samples})
+    return result
+
+
+def test_a_workload_of_no_operations_costs_the_others_nothing(tmp_path):
+    policies = "policies = [{ use = 'bump.py', grid = { threshold = [1024, 4096, 8192] } }]\n"
+    folder = results_of(tmp_path, policies, simulate=nothing_done)
+    text = (tmp_path / "odd.toml").read_text().replace('name = "small"', 'name = "small"\nops = 1')
+    (tmp_path / "odd.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch, np.errstate(divide="ignore"):
+        patch.setattr(perform, "simulate", nothing_done)
+        console = Console(file=io.StringIO())
+        assert run_command(str(tmp_path / "odd.toml"), folder, 1, True, console) == 0
+    with house_style():
+        panels = visible(draw_tradeoff(view_of(folder)))
+    assert "nothing was live: no ratio" in notes(panels[0])
+    assert len(panels[1].collections) > 1
+    assert len(draw_figures(folder, tmp_path / "figures")) == 12
+
+
+def some_fail(source, policy, *, parameters, **options):
+    """A result, or a failure where the threshold is 7, and everywhere on the large workload."""
+    if parameters.get("threshold") == 7 and (parameters.get("pad") or source.spec.ops > 1000):
+        raise SimulationError("no")
+    return made_up(source, policy, parameters=parameters, **options)
+
+
+def test_failed_runs_are_named_and_cost_the_others_nothing(tmp_path):
+    policies = """policies = [
+        'bump.py',
+        { use = 'bump.py', label = 'sometimes', parameters = { threshold = 7 } },
+        { use = 'bump.py', label = 'never', parameters = { threshold = 7, pad = 1 } },
+    ]"""
+    base = results_of(tmp_path, policies)
+    text = (tmp_path / "odd.toml").read_text().replace('name = "small"', 'name = "small"\nops = 9')
+    (tmp_path / "odd.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perform, "simulate", some_fail)
+        run_command(str(tmp_path / "odd.toml"), base, 1, True, Console(file=io.StringIO()))
+    view = view_of(base)
+    with house_style():
+        timeline, tradeoff = draw_timeline(view), draw_tradeoff(view)
+    assert [notes(panel)[-1:] for panel in visible(timeline)] == [[], [], [], ["no results"]]
+    assert notes(visible(tradeoff)[1]) == ["no results: sometimes"]
+    assert "No results, all runs failed: never" in texts(tradeoff)
+    assert len(draw_figures(base, tmp_path / "figures")) == 9
+
+
+def test_figures_of_very_many_panels_are_drawn_coarser():
+    assert dots_per_inch(Figure(figsize=(8, 6))) == 160
+    wide = Figure(figsize=(2000, 10))
+    assert dots_per_inch(wide) * 2000 < 1 << 16
+
+
+def column(name, peak, cpu_ns, simulated=False):
+    band = Band(cpu_ns, cpu_ns * 0.9, cpu_ns * 1.1)
+    samples = {"op": np.arange(5), "resident_bytes": np.linspace(0, peak, 5)}
+    return Column(name, {"fill": band}, {}, {"resident_peak_bytes": peak}, samples, simulated)
+
+
+@pytest.mark.parametrize("cpu_ns", [[5e6, 5.1e6], [1e6, 9e7], [0, 0]])
+def test_no_marker_is_cut_at_the_upper_ends(cpu_ns):
+    columns = [column("$a$", 200 << 20, cpu_ns[0]), column("b" * 300, 201 << 20, cpu_ns[1], True)]
+    with house_style():
+        figure = draw_measurement("some/[path]$", columns)
+        figure.draw_without_rendering()
+    panel = figure.axes[0]
+    box = panel.get_window_extent()
+    for line in panel.lines:
+        points = panel.transData.transform(line.get_xydata())
+        assert (points[:, 0] < box.x1 - 5).all() and (points[:, 1] < box.y1 - 5).all()
+    assert "some/[path]$" in texts(figure)
 
 
 # ---- threads

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from allocsim.experiment.statistics import Interval, confidence_interval
 from allocsim.experiment.turns import find_crossing, find_turn
 
@@ -97,7 +99,10 @@ def _others(setting: Setting, parameter: str) -> str:
 
 
 def turns_of(settings: list[Setting], tolerance: float) -> list[dict[str, Any]]:
-    """For each curve the turns of CPU time and of memory, and where the two cross; JSON values."""
+    """For each curve the turns of CPU time and of memory, and where the two cross; JSON values.
+
+    A curve with a value that is no finite number has none.
+    """
     return [
         {
             "workload": curve.workload,
@@ -109,6 +114,7 @@ def turns_of(settings: list[Setting], tolerance: float) -> list[dict[str, Any]]:
             "crossing": _crossing(curve, tolerance),
         }
         for curve in curves_of(settings)
+        if np.isfinite([*curve.y(CPU), *curve.y(MEMORY)]).all()
     ]
 
 

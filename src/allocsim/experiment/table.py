@@ -1,5 +1,6 @@
 """What an experiment's results say in words: the rows of the final table, and the turns."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -101,7 +102,7 @@ def _figures(setting: Setting) -> list[str]:
     return [
         _with_error(setting.interval("cpu_ns"), show_ns),
         _with_error(peak, show_bytes),
-        _with_error(times, lambda value: f"{value:.2f}"),
+        _with_error(times, lambda value: f"{value:.2f}" if math.isfinite(value) else "-"),
         _with_error(setting.interval("resident_mean_bytes"), show_bytes),
         _with_error(setting.interval("syscalls"), lambda n: f"{n:,.0f}"),
         _with_error(setting.interval("minor_faults"), lambda n: f"{n:,.0f}"),

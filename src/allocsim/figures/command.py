@@ -10,6 +10,7 @@ from allocsim.figures.timeline import draw_timeline
 from allocsim.figures.tradeoff import draw_tradeoff
 from allocsim.figures.view import view_of
 from allocsim.outputs import check_folder
+from allocsim.user_text import file_name
 
 
 def draw_figures(folder: Path, output: Path | None = None) -> list[Path]:
@@ -27,7 +28,9 @@ def draw_figures(folder: Path, output: Path | None = None) -> list[Path]:
             "cost_by_part": draw_parts(view),
             "memory_over_time": draw_timeline(view),
         }
-        drawn |= {f"over_{name}": draw_sweep(view, name) for name in swept_parameters(view)}
+        drawn |= {
+            f"over_{file_name(name)}": draw_sweep(view, name) for name in swept_parameters(view)
+        }
         if families(view):
             drawn["threads"] = draw_threads(view)
         return [path for name, figure in drawn.items() for path in save(figure, output, name)]

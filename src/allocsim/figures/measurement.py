@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from allocsim.figures.axes import bytes_axis, from_zero, log_if_wide
 from allocsim.figures.style import (
     Look,
-    bytes_axis,
+    figure_names,
     grid_of_axes,
     house_style,
     legend_beside,
-    log_if_wide,
     looks_for,
     save,
 )
@@ -38,8 +38,10 @@ def draw_measurement(title: str, columns: Sequence[Column]) -> Figure:
     figure, axes = grid_of_axes(1, 2, width=4.2, height=3.4)
     _draw_tradeoff(axes.flat[0], columns, looks)
     _draw_memory(axes.flat[1], columns, looks)
-    figure.suptitle(title)
-    legend_beside(figure, [_handle(column, looks[column.name]) for column in columns])
+    names = figure_names([title, *looks])
+    figure.suptitle(names[title])
+    handles = [_handle(column, names[column.name], looks[column.name]) for column in columns]
+    legend_beside(figure, handles)
     return figure
 
 
@@ -57,11 +59,10 @@ def _draw_tradeoff(axes: Axes, columns: Sequence[Column], looks: dict[str, Look]
     axes.set_xlabel("CPU time, every byte written (ms)")
     axes.set_ylabel("peak resident memory")
     axes.margins(0.15)
-    axes.set_ylim(bottom=0)
+    from_zero(axes.yaxis, [column.totals["resident_peak_bytes"] for column in columns])
     bytes_axis(axes.yaxis)
-    log_if_wide(axes.xaxis, [column.cpu_ns["fill"].value / MS for column in columns])
-    if axes.get_xscale() == "linear":
-        axes.set_xlim(left=0)
+    if not log_if_wide(axes.xaxis, [column.cpu_ns["fill"].value / MS for column in columns]):
+        from_zero(axes.xaxis, [column.cpu_ns["fill"].high / MS for column in columns])
 
 
 def _draw_memory(axes: Axes, columns: Sequence[Column], looks: dict[str, Look]) -> None:
@@ -77,14 +78,14 @@ def _draw_memory(axes: Axes, columns: Sequence[Column], looks: dict[str, Look]) 
     axes.set_xlabel("operations done")
     axes.set_ylabel("resident memory")
     axes.ticklabel_format(axis="x", style="plain")
-    axes.margins(x=0)
-    axes.set_ylim(bottom=0)
+    from_zero(axes.xaxis, [op for column in columns for op in column.samples["op"][-1:]], 1.0)
+    from_zero(axes.yaxis, [b for column in columns for b in column.samples["resident_bytes"]])
     bytes_axis(axes.yaxis)
 
 
-def _handle(column: Column, look: Look) -> Line2D:
+def _handle(column: Column, name: str, look: Look) -> Line2D:
     return Line2D(
-        [], [], color=look.colour, marker=look.marker, label=column.name,
+        [], [], color=look.colour, marker=look.marker, label=name,
         mfc="white" if column.simulated else look.colour,
         ls=SIMULATED if column.simulated else REAL,
     )  # fmt: skip

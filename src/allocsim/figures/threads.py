@@ -1,10 +1,10 @@
 """What threads do to each other: speed-up by their number, and what their time goes into."""
 
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,8 +13,9 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from allocsim.experiment.statistics import confidence_interval
 from allocsim.experiment.summary import Setting
-from allocsim.figures.style import GREY, grid_of_axes
+from allocsim.figures.style import GREY, PALETTE, figure_names, grid_of_axes, note_below
 from allocsim.figures.view import View, by_label
+from allocsim.metrics import ratio
 
 ACCOUNTS = {
     "threads_work_ns": ("user mode", ""),
@@ -42,7 +43,7 @@ def families(view: View) -> list[Family]:
         if "threads" in spec:
             threads = spec.pop("threads")
             for free in ("ops", "description"):
-                spec.pop(free)
+                spec.pop(free, None)
             groups.setdefault(repr(spec), {})[threads] = name
     return [
         Family(_common_name(list(group.values())), dict(sorted(group.items())))
@@ -67,6 +68,7 @@ def draw_threads(view: View) -> Figure:
     policy there is no bar: only policies with one setting are drawn.
     """
     found = families(view)
+    names = figure_names(family.name for family in found)
     labels = [label for label, group in by_label(view.settings).items() if _is_plain(group, found)]
     figure, axes = grid_of_axes(len(found), 1 + len(labels), width=2.6, height=2.2)
     for row, family in zip(axes, found, strict=True):
@@ -74,11 +76,14 @@ def draw_threads(view: View) -> Figure:
         _draw_speed_up(row[0], view, family, settings)
         for panel, label in zip(row[1:], labels, strict=True):
             _draw_shares(panel, settings[label])
-            panel.set_title(label)
-        row[0].set_title(family.name, loc="left")
+            panel.set_title(fill(view.name(label), 24), fontsize="medium")
+        row[0].set_title(names[family.name], loc="left")
     for panel in axes[-1]:
         panel.set_xlabel("threads")
     _add_legends(figure, view, labels)
+    rest = [label for label in view.labels if label not in labels]
+    left_out = f"Not drawn, swept or with failed runs: {view.listed(rest)}"
+    note_below(figure, [*([left_out] if rest else []), *view.failed()])
     return figure
 
 
@@ -119,15 +124,15 @@ def _draw_speed_up(
 
 def _rates(setting: Setting) -> np.ndarray:
     """Operations per simulated second, by repeat."""
-    return np.array([row["ops"] / row["time_ns"] * 1e9 for row in setting.rows])
+    return np.array([ratio(row["ops"], row["time_ns"]) * 1e9 for row in setting.rows])
 
 
 def _draw_shares(axes: Axes, by_threads: dict[int, Setting]) -> None:
     places = np.arange(len(by_threads))
     sums = np.array([[s.mean(account) for account in ACCOUNTS] for s in by_threads.values()])
-    bottom = np.zeros(len(places))
+    totals, bottom = sums.sum(axis=1), np.zeros(len(places))
     for i, (_, hatch) in enumerate(ACCOUNTS.values()):
-        heights = sums[:, i] / sums.sum(axis=1)
+        heights = sums[:, i] / np.where(totals > 0, totals, 1)
         axes.bar(
             places, heights, 0.8, bottom, color=_colour(i), hatch=hatch, edgecolor="white", lw=0.4
         )
@@ -140,7 +145,7 @@ def _draw_shares(axes: Axes, by_threads: dict[int, Setting]) -> None:
 
 
 def _colour(i: int) -> Any:
-    return seaborn.color_palette("colorblind", len(ACCOUNTS))[i]
+    return PALETTE[i]
 
 
 def _add_legends(figure: Figure, view: View, labels: list[str]) -> None:
@@ -148,7 +153,15 @@ def _add_legends(figure: Figure, view: View, labels: list[str]) -> None:
     for label in labels:
         look = view.looks[label]
         handles.append(
-            Line2D([], [], color=look.colour, marker=look.marker, ms=4, ls=look.line, label=label)
+            Line2D(
+                [],
+                [],
+                color=look.colour,
+                marker=look.marker,
+                ms=4,
+                ls=look.line,
+                label=view.name(label),
+            )
         )
     handles.append(Line2D([], [], color=GREY, ls=(0, (1, 1.5)), lw=1, label="linear"))
     for i, (words, hatch) in enumerate(ACCOUNTS.values()):

@@ -5,6 +5,7 @@ for each byte that the program asks for. It is below 1 where the program leaves 
 """
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from allocsim.experiment.summary import Setting
-from allocsim.figures.style import GREY, Look, grid_of_axes, legend_beside, log_axis
+from allocsim.experiment.summary import Setting, varied_parameters
+from allocsim.figures.axes import log_axis
+from allocsim.figures.style import (
+    GREY,
+    Look,
+    grid_of_axes,
+    legend_beside,
+    note_below,
+    note_inside,
+)
 from allocsim.figures.view import View, by_label
 
 X, Y = "cpu_ns", "jw4"
@@ -36,7 +45,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def draw_tradeoff(view: View) -> Figure:
-    """A panel per workload; a swept policy is a line of small points from setting to setting."""
+    """A panel per workload; of a swept policy small points, joined where one parameter varies."""
     columns = min(2, len(view.workloads))
     rows = -(-len(view.workloads) // columns)
     figure, axes = grid_of_axes(rows, columns, width=3.9, height=3.1)
@@ -45,14 +54,16 @@ def draw_tradeoff(view: View) -> Figure:
     for panel in axes.flat[len(view.workloads) :]:
         panel.set_visible(False)
     legend_beside(figure, _legend(view))
+    note_below(figure, view.failed())
     return figure
 
 
 def _draw_panel(axes: Axes, view: View, workload: str) -> None:
-    settings = view.settings_of(workload)
-    points = [(_x(setting.mean(X)), _y(setting.mean(Y))) for setting in settings]
+    settings = [s for s in view.settings_of(workload) if np.isfinite(_point(s)).all()]
+    points = [_point(setting) for setting in settings]
+    ends = {id(setting) for setting, reason in view.shown(workload) if reason}
     for label, group in by_label(settings).items():
-        _draw_policy(axes, view, group, view.looks[label])
+        _draw_policy(axes, view, group, view.looks[label], ends)
     front = np.array([points[i] for i in pareto_front(points)]).reshape(-1, 2)
     x, y = front[:, 0], front[:, 1]
     axes.step(x, y, where="post", color=GREY, lw=1, ls=(0, (4, 2)), zorder=1)
@@ -60,9 +71,27 @@ def _draw_panel(axes: Axes, view: View, workload: str) -> None:
     log_axis(axes.xaxis, [x for x, _ in points])
     log_axis(axes.yaxis, [y for _, y in points])
     axes.margins(0.12)
-    axes.set_title(workload)
+    _note_absent(axes, view, workload, settings)
+    axes.set_title(fill(view.name(workload), 30))
     axes.set_xlabel("CPU time of allocator and kernel (ms)")
     axes.set_ylabel("peak resident / peak live")
+
+
+def _note_absent(axes: Axes, view: View, workload: str, drawn: list[Setting]) -> None:
+    """Says which policies have no point, and why."""
+    there = {setting.label for setting in view.settings_of(workload)}
+    undefined = there - {setting.label for setting in drawn}
+    lost = [label for label in view.labels if label not in there]
+    lines = [f"no results: {view.listed(lost)}"] if lost else []
+    if not drawn:
+        lines.append("nothing was live: no ratio")
+    elif undefined:
+        lines.append(f"no ratio: {view.listed(sorted(undefined))}")
+    note_inside(axes, lines)
+
+
+def _point(setting: Setting) -> tuple[float, float]:
+    return _x(setting.mean(X)), _y(setting.mean(Y))
 
 
 def _x(cpu_ns: float) -> float:
@@ -73,13 +102,17 @@ def _y(overhead: float) -> float:
     return 1 + overhead
 
 
-def _draw_policy(axes: Axes, view: View, group: list[Setting], look: Look) -> None:
-    x = [_x(setting.mean(X)) for setting in group]
-    y = [_y(setting.mean(Y)) for setting in group]
+def _draw_policy(axes: Axes, view: View, group: list[Setting], look: Look, best: set[int]) -> None:
+    """The points of a policy; with names at the ends of a line, or else at the best settings."""
+    x, y = zip(*map(_point, group), strict=True)
     swept = len(group) > 1
     if swept:
-        axes.plot(x, y, color=look.colour, lw=1, alpha=0.6, zorder=2)
-        for end, place in ((0, (5, 5)), (-1, (-4, -13))):
+        ends = [0, len(group) - 1]
+        if len(varied_parameters(group, group[0].label)) == 1:
+            axes.plot(x, y, color=look.colour, lw=1, alpha=0.6, zorder=2)
+        else:
+            ends = [i for i, setting in enumerate(group) if id(setting) in best][:2]
+        for end, place in zip(ends, ((5, 5), (-4, -13)), strict=False):
             _tell(axes, view.varied(group[end]), (x[end], y[end]), place)
     else:
         _draw_error(axes, group[0], look)
@@ -102,8 +135,8 @@ def _draw_error(axes: Axes, setting: Setting, look: Look) -> None:
 
 def _legend(view: View) -> list[Any]:
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, ls="", ms=6, label=label)
-        for label, look in view.looks.items()
+        Line2D([], [], color=look.colour, marker=look.marker, ls="", ms=6, label=view.name(label))
+        for label, look in ((label, view.looks[label]) for label in view.labels)
     ]
     front = Line2D(
         [], [], color=GREY, lw=1, ls=(0, (4, 2)), marker="o", mfc="none", ms=9, label="Pareto front"

@@ -8,14 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from allocsim.figures.axes import log_axis
 from allocsim.figures.style import (
     GREY,
     Look,
+    figure_names,
     grid_of_axes,
     house_style,
     legend_beside,
-    log_axis,
     looks_for,
+    note_inside,
     save,
 )
 from allocsim.ground_truth.measurement import Band
@@ -42,13 +44,14 @@ def draw_validation_files(found: Validation, folder: Path) -> list[Path]:
 def draw_validation(found: Validation) -> Figure:
     """A panel for each figure; settings differ in colour and marker."""
     looks = looks_for(dict.fromkeys(_name(case) for case in found.comparisons))
+    names = figure_names([found.allocator, found.policy, *looks])
     figure, axes = grid_of_axes(1, len(PANELS), width=3.9, height=3.2)
     for panel, (name, title, unit, scale) in zip(axes.flat, PANELS, strict=True):
         _draw_panel(panel, found.comparisons, name, scale, looks)
         panel.set_title(title)
-        panel.set_xlabel(f"measured: {found.allocator} ({unit})")
-        panel.set_ylabel(f"predicted: {found.policy} ({unit})")
-    legend_beside(figure, _legend(looks), "setting")
+        panel.set_xlabel(f"measured: {names[found.allocator]} ({unit})")
+        panel.set_ylabel(f"predicted: {names[found.policy]} ({unit})")
+    legend_beside(figure, _legend({names[name]: look for name, look in looks.items()}), "setting")
     return figure
 
 
@@ -76,6 +79,8 @@ def _draw_panel(
         values += [x, y]
     if values:
         _identity(axes, min(values) / 1.5, max(values) * 1.5)
+    else:
+        note_inside(axes, ["nothing above zero, measured and predicted"])
 
 
 def _name(case: Comparison) -> str:
