@@ -39,6 +39,12 @@ from allocsim.policy import Policy
 
 class Bump(Policy):
     threshold = Param(4096, unit="bytes", low=0, high=1 << 30)
+
+    def malloc(self, size):
+        return self.kernel.sbrk((size + 15) // 16 * 16)
+
+    def free(self, address):
+        pass
 """
 
 SPEC = """\
@@ -308,7 +314,7 @@ sizes = {{ distribution = "choice", sizes = [64] }}
 def results_of(base, policies, workloads=("small", "large"), simulate=made_up, first_ops=1000):
     """The folder with results of an experiment with these policies (TOML)."""
     (base / "bump.py").write_text(
-        POLICY.replace("    threshold", "    pad = Param(0)\n    threshold")
+        POLICY.replace("    threshold", "    pad = Param(0)\n    threshold", 1)
     )
     counts = [first_ops, *[1000] * len(workloads)]
     spec = "".join(
