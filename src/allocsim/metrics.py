@@ -199,7 +199,10 @@ def thread_totals(threads: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def totals(
-    ledger: Mapping[str, Any], samples: dict, walks: dict, threads: dict
+    ledger: Mapping[str, Any],
+    samples: Mapping[str, np.ndarray],
+    walks: Mapping[str, np.ndarray],
+    threads: Mapping[str, np.ndarray],
 ) -> dict[str, float | int]:
     """All numbers of a run, by name.
 

@@ -36,7 +36,8 @@ class RunSpec:
     points, equally spaced in ops, memory is sampled and the heap walked. writing: whether the
     program writes to its memory. seed: of a synthetic workload. referee: check every block. mode:
     "auto" (compiled where that pays), "interpreted", "compiled" or "mixed"; results are equal.
-    make_driver: makes the driver of a policy in place of `allocsim.driver.driver_for`.
+    policy_name: what tables and messages call the policy. make_driver: makes the driver of a
+    policy in place of `allocsim.driver.driver_for`.
     """
 
     workload: Any
@@ -49,6 +50,7 @@ class RunSpec:
     seed: int = 0
     referee: bool = False
     mode: str = "auto"
+    policy_name: str = ""
     make_driver: Callable[..., Driver] | None = None
 
     def __post_init__(self) -> None:
@@ -56,19 +58,15 @@ class RunSpec:
             raise InputError("at least one sample, and no negative number of walks")
         values = {name: number_of(name, value) for name, value in self.parameters.items()}
         object.__setattr__(self, "parameters", values)
+        if not self.policy_name:
+            policy = self.policy
+            name = short_policy_name(policy) if isinstance(policy, str) else policy.__name__
+            object.__setattr__(self, "policy_name", name)
 
     @cached_property
     def policy_class(self) -> type[Policy]:
         """The policy; a file is imported, and so runs as code."""
         return load_policy(self.policy) if isinstance(self.policy, str) else self.policy
-
-    @property
-    def policy_name(self) -> str:
-        """The policy's name in tables: as it was given, without folder and suffix."""
-        if not isinstance(self.policy, str):
-            return self.policy.__name__
-        path, _, class_name = self.policy.partition(":")
-        return class_name or Path(path).name.removesuffix(".py")
 
     def source(self) -> TraceSource:
         """The ops."""
@@ -118,6 +116,12 @@ class RunSpec:
         from allocsim.referee import refereed
 
         return refereed
+
+
+def short_policy_name(use: str) -> str:
+    """A policy's name in tables: without folder and suffix, or the class if one is named."""
+    path, _, class_name = use.partition(":")
+    return class_name or Path(path).name.removesuffix(".py")
 
 
 def number_of(name: str, value: Any) -> int | float:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from allocsim import driver_pool, metrics
+from allocsim.column_table import ColumnTable
 from allocsim.driver import MAX_SLOTS, MAX_THREADS, Driver
 from allocsim.engine import (
     Khugepaged,
@@ -25,8 +26,11 @@ from allocsim.policy import Policy
 from allocsim.runspec import RunSpec
 from allocsim.trace import TraceSource
 
+if TYPE_CHECKING:
+    from allocsim.result_table import ResultTable
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a run gave: see `metrics.totals`, `metrics.SAMPLE_COLUMNS`, `metrics.WALK_COLUMNS`,
     and `metrics.THREAD_COLUMNS`, with a row for each simulated thread.
@@ -36,12 +40,30 @@ class Result:
     """
 
     totals: dict[str, float | int]
-    samples: dict[str, np.ndarray]
-    walks: dict[str, np.ndarray]
-    threads: dict[str, np.ndarray] = field(default_factory=dict)
+    samples: ColumnTable
+    walks: ColumnTable
+    threads: ColumnTable = field(default_factory=lambda: ColumnTable({}))
     counts: np.ndarray = field(default_factory=lambda: np.zeros(len(Event), np.int64))
     provenance: dict[str, Any] = field(default_factory=dict)
     driver: Driver | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def has_cost_intervals(self) -> bool:
+        """Whether the unit costs say how certain they are, so that CPU times have intervals."""
+        low, high = self.provenance.get("cpu_interval_ns", {}).get("cpu_ns", (0, 0))
+        return low < high
+
+    def __repr__(self) -> str:
+        return "\n".join(self._as_table().lines())
+
+    def _repr_html_(self) -> str:
+        return self._as_table().html()
+
+    def _as_table(self) -> "ResultTable":
+        from allocsim.result_table import ResultTable
+
+        title = f"{self.totals['ops']:,} ops"
+        return ResultTable(title, [self.provenance.get("policy", "")], [self])
 
     def close(self) -> None:
         """Give up the driver and its memory, with which a later run of this process starts.
@@ -189,16 +211,16 @@ def _ledger(driver: Driver) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[tuple], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _table(rows: list[tuple], names: tuple[str, ...]) -> ColumnTable:
     columns = np.array(rows, np.int64).reshape(-1, len(names))
-    return {name: columns[:, i].copy() for i, name in enumerate(names)}
+    return ColumnTable({name: columns[:, i].copy() for i, name in enumerate(names)})
 
 
 def _result(run: Run, policy_name: str, costs: CostTable) -> Result:
     samples = _table(run.samples, metrics.SAMPLE_COLUMNS)
     walks = _table(run.walks, metrics.WALK_COLUMNS)
     ledger = _ledger(run.driver)
-    threads = run.threads or metrics.lone_thread(ledger, run.source.n_threads)
+    threads = ColumnTable(run.threads or metrics.lone_thread(ledger, run.source.n_threads))
     return Result(
         totals=metrics.totals(ledger, samples, walks, threads),
         counts=ledger["counts"],

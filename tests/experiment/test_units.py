@@ -1,6 +1,6 @@
 import pytest
 
-from allocsim.experiment.units import show_bytes, show_ns
+from allocsim.display_units import show_bytes, show_ns
 
 
 @pytest.mark.parametrize(

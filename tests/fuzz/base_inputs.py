@@ -125,9 +125,10 @@ def _record(base: Path) -> None:
 
 def _import_all() -> None:
     """What the commands import when they run, so that no child has to."""
+    import allocsim.experiment.single
+
     import allocsim.claims.command
     import allocsim.experiment.command
-    import allocsim.experiment.single
     import allocsim.figures.command
     import allocsim.trace.recorder_traces
     import allocsim.trace.summary

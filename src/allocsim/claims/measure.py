@@ -17,9 +17,9 @@ import numpy as np
 
 from allocsim.claims.ops import trace_of
 from allocsim.claims.spec import RunSpec, Workload
-from allocsim.experiment.single import SYSCALL_NAMES
 from allocsim.kernel import Event
 from allocsim.kernel.costs import CostTable
+from allocsim.kernel.syscall_names import SYSCALL_NAMES
 from allocsim.simulation import Result, simulate
 from allocsim.trace import ALLOCATIONS, Trace
 

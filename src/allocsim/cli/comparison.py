@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from allocsim.cli.machine_options import Costs
 from allocsim.cli.options import (
-    Costs,
     Cpus,
     Json,
     Rounds,

@@ -29,12 +29,12 @@ Cpus = Annotated[
         min=1, max=4096, help="CPUs that the program may run on; they limit glibc's arenas."
     ),
 ]
-Costs = Annotated[
-    Path | None, typer.Option(help="A table of unit costs (TOML).", show_default="shipped")
-]
 Rounds = Annotated[int, typer.Option(min=1, max=100_000, help="How often everything is timed.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="For synthetic workloads.")]
 Json = Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json-file", metavar="FILE", help="Write all numbers as JSON.")
+]
 
 
 def settings_of(

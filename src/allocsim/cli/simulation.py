@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from allocsim.cli.machine_options import Bits, Costs, HugePages, MachineFile, Memory, machine_from
 from allocsim.cli.options import (
-    Costs,
     Cpus,
     Json,
+    JsonFile,
     Seed,
     Tunables,
     Variables,
@@ -18,7 +19,10 @@ from allocsim.cli.options import (
 
 Policies = Annotated[
     list[str] | None,
-    typer.Option(help="A policy's name, or my_policy.py; repeatable. [default: glibc]"),
+    typer.Option(
+        help="A policy's name, or my_policy.py, with parameters as in glibc:mmap_threshold=64K; "
+        "repeatable. [default: glibc]"
+    ),
 ]
 Parameters = Annotated[
     list[str] | None,
@@ -40,10 +44,6 @@ Interpreted = Annotated[bool, typer.Option("--interpreted", help="Never compile.
 Compiled = Annotated[bool, typer.Option("--compiled", help="Compile, or fail.")]
 NoWrites = Annotated[bool, typer.Option("--no-writes", help="The program writes nothing.")]
 Referee = Annotated[bool, typer.Option("--referee", help="Check every block (interpreted, slow).")]
-Memory = Annotated[
-    str | None, typer.Option(help="Physical memory, e.g. 64M; pages beyond it are swapped.")
-]
-HugePages = Annotated[str, typer.Option(help="Transparent huge pages: never, madvise or always.")]
 
 
 def simulate_command(
@@ -53,49 +53,49 @@ def simulate_command(
     tunables: Tunables = "",
     environment: Variables = None,
     cpus: Cpus = None,
+    machine: MachineFile = None,
+    memory: Memory = None,
+    huge_pages: HugePages = None,
+    bits: Bits = None,
+    costs: Costs = None,
     ops: OpsFile = None,
     syscalls: SyscallsFile = None,
     start_maps: StartMaps = None,
     start_brk: StartBrk = None,
-    costs: Costs = None,
     interpreted: Interpreted = False,
     compiled: Compiled = False,
     no_writes: NoWrites = False,
     referee: Referee = False,
-    memory: Memory = None,
-    huge_pages: HugePages = "never",
     seed: Seed = 0,
     json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Run a workload through policies and show what it would cost under each.
 
     Examples: `allocsim simulate sqlite3 --policy glibc --policy my_policy.py`,
-    `allocsim simulate run.parquet --set mmap_threshold=64K`,
+    `allocsim simulate run.parquet --policy glibc --policy glibc:mmap_threshold=64K`,
     `allocsim simulate run.parquet --environment MALLOC_ARENA_MAX=2 --cpus 16`
 
     A policy given by its path runs as code, with your rights.
     """
-    from allocsim.experiment import single
+    from allocsim import simulate_command as simulating
+    from allocsim.json_output import JsonOutput
 
-    single.command(
-        single.Request(
-            workload=workload,
-            policies=tuple(policy or ("glibc",)),
-            settings=settings_of(setting, tunables, environment, cpus),
-            ops=ops,
-            syscalls=syscalls,
-            start_maps=start_maps,
-            start_brk=start_brk,
-            costs=costs,
-            mode=single.mode_of(interpreted, compiled),
-            writing=not no_writes,
-            referee=referee,
-            seed=seed,
-            memory=memory,
-            huge_pages=huge_pages,
-        ),
-        as_json=json_output,
+    request = simulating.SimulateRequest(
+        workload=workload,
+        policies=tuple(policy or ("glibc",)),
+        settings=settings_of(setting, tunables, environment, cpus),
+        machine=machine_from(machine, costs, memory, huge_pages, bits),
+        ops=ops,
+        syscalls=syscalls,
+        start_maps=start_maps,
+        start_brk=start_brk,
+        mode=simulating.mode_of(interpreted, compiled),
+        writing=not no_writes,
+        referee=referee,
+        seed=seed,
     )
+    simulating.simulate_command(request, JsonOutput(json_output, json_file))
 
 
 def layout_command(

@@ -5,13 +5,13 @@ from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from allocsim.display_units import show_bytes, show_ns
 from allocsim.experiment.crew import Crew, Kind
 from allocsim.experiment.perform import Failure, perform
 from allocsim.experiment.progress import Reporter
 from allocsim.experiment.records import StoredRun
 from allocsim.experiment.store import RunStore
 from allocsim.experiment.sweep import Run
-from allocsim.experiment.units import show_bytes, show_ns
 
 _DIED = Failure("its worker process died: perhaps killed for want of memory; try --jobs 1")
 

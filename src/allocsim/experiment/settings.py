@@ -78,20 +78,22 @@ class Settings:
 NO_SETTINGS = Settings()
 
 
-def parse_settings(pairs: Iterable[str], policy: type[Policy]) -> dict[str, int | float]:
-    """`k=v` pairs as parameters of `policy`; v is a number or a size."""
+def parse_settings(
+    pairs: Iterable[str], policy: type[Policy], option: str = "--set "
+) -> dict[str, int | float]:
+    """`k=v` pairs as parameters of `policy`; v is a number or a size. option: for messages."""
     known = policy.parameters()
     settings: dict[str, int | float] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise InputError(
-                f"--set {pair}: write it as name=value, for example mmap_threshold=64K"
+                f"{option}{pair}: write it as name=value, for example mmap_threshold=64K"
             )
         if name not in known:
             hint = suggestion(name, known)
-            raise InputError(f"--set {pair}: {policy.__name__} has no parameter {name!r}; {hint}")
-        settings[name] = known[name].checked(name, parse_number(f"--set {pair}", text))
+            raise InputError(f"{option}{pair}: {policy.__name__} has no parameter {name!r}; {hint}")
+        settings[name] = known[name].checked(name, parse_number(f"{option}{pair}", text))
     return settings
 
 

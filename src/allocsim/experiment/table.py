@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.text import Text
 
+from allocsim.display_units import show_bytes, show_ns
 from allocsim.errors import printable
 from allocsim.experiment.statistics import Interval
 from allocsim.experiment.summary import (
@@ -18,7 +19,6 @@ from allocsim.experiment.summary import (
     varied_parameters,
 )
 from allocsim.experiment.summary_table import Line, SummaryTable
-from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.terminal import output_console
 from allocsim.user_text import short_names, shortened
 

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, PercentFormatter
 
+from allocsim.display_units import show_ns
 from allocsim.experiment.summary import ALL_ALIKE, Setting
-from allocsim.experiment.units import show_ns
 from allocsim.figures.axes import from_zero
 from allocsim.figures.style import PALETTE, grid_of_axes, legend_beside, note_below
 from allocsim.figures.view import View

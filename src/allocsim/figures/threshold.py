@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 
+from allocsim.display_units import show_bytes, show_ns
 from allocsim.experiment.statistics import Interval
 from allocsim.experiment.summary import Curve, Setting, curves_of
-from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.figures.axes import bytes_axis, from_zero, log_if_wide, parameter_axis
 from allocsim.figures.style import (
     Look,

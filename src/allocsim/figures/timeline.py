@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from allocsim.display_units import show_bytes
 from allocsim.experiment.summary import ALL_ALIKE, LEAST_BOTH, LEAST_CPU, LEAST_MEMORY, Setting
-from allocsim.experiment.units import show_bytes
 from allocsim.figures.axes import bytes_axis, from_zero
 from allocsim.figures.style import PALETTE, grid_of_axes, legend_beside, note_below, note_inside
 from allocsim.figures.view import View

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from allocsim.experiment.units import show_bytes, show_ns
+from allocsim.display_units import show_bytes, show_ns
 from allocsim.ground_truth.measurement.timing import Band
 from allocsim.ground_truth.replay import Writes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from allocsim.experiment.units import show_bytes, show_ns
+from allocsim.display_units import show_bytes, show_ns
 from allocsim.ground_truth.measurement.table import aligned, show_band
 from allocsim.ground_truth.validation.comparison import Comparison, Pair
 from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking_of
