@@ -130,6 +130,7 @@ def _import_all() -> None:
     import allocsim.claims.command
     import allocsim.experiment.command
     import allocsim.figures.command
+    import allocsim.simulate_command
     import allocsim.trace.recorder_traces
     import allocsim.trace.summary
     import allocsim.trace.text  # noqa: F401
