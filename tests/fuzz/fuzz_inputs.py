@@ -14,7 +14,7 @@ import json
 import shutil
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -27,9 +27,8 @@ FAILURES = Path(__file__).parent / "failures"
 ARGUMENTS = "arguments.json"
 
 
-def fuzz(seed: int, kinds: list[str], base: Path, failures: Path) -> str:
-    """One command; its problem, if it has one, with the folder that keeps it."""
-    kind = kinds[seed % len(kinds)]
+def fuzz(seed: int, kind: str, base: Path, failures: Path) -> tuple[int, str]:
+    """One command: its exit code, and its problem, if it has one, with the folder that keeps it."""
     kept = failures / f"{kind}-{seed}"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
@@ -38,9 +37,9 @@ def fuzz(seed: int, kinds: list[str], base: Path, failures: Path) -> str:
     outcome = replay(kept)
     if not (problem := outcome.problem()):
         shutil.rmtree(kept)
-        return ""
+        return outcome.code, ""
     (kept / "errors.txt").write_text(outcome.errors)
-    return f"{kept}: {problem}"
+    return outcome.code, f"{kept}: {problem}"
 
 
 def _make(kind: Kind, random: Random, base: Path, folder: Path) -> None:
@@ -80,19 +79,27 @@ def _replay_all(folders: list[Path]) -> int:
 def _search(given: argparse.Namespace) -> int:
     first, last = map(int, given.seeds.split(":"))
     kinds = given.kinds.split(",") if given.kinds else list(KINDS)
-    end, tried, n_failed = time.monotonic() + 60 * given.minutes, Counter[str](), 0
+    end, codes, n_failed = (
+        time.monotonic() + 60 * given.minutes,
+        defaultdict[str, Counter](Counter),
+        0,
+    )
     with TemporaryDirectory(prefix="allocsim-fuzz-base-") as name:
         base = Path(name)
         make_base(base)
         for seed in range(first, last):
             if time.monotonic() > end:
                 break
-            tried[kinds[seed % len(kinds)]] += 1
-            if problem := fuzz(seed, kinds, base, given.failures):
+            kind = kinds[seed % len(kinds)]
+            code, problem = fuzz(seed, kind, base, given.failures)
+            codes[kind][code] += 1
+            if problem:
                 n_failed += 1
                 print(problem, flush=True)
-    counts = ", ".join(f"{n} {kind}" for kind, n in tried.items())
-    print(f"{tried.total()} inputs ({counts}): {n_failed} failed")
+    for kind, counts in codes.items():
+        shown = ", ".join(f"{n} with {code}" for code, n in sorted(counts.items()))
+        print(f"{kind}: {counts.total()} commands, which ended {shown}")
+    print(f"{sum(counts.total() for counts in codes.values())} inputs: {n_failed} failed")
     return int(n_failed > 0)
 
 
