@@ -55,7 +55,9 @@ class Outcome:
 
 
 def _steering(text: str) -> str:
-    """Control characters that reach the terminal."""
+    """Control characters that reach the terminal; a usage error repeats the user's own words."""
+    if text.startswith("Usage: "):
+        return ""
     found = {c for c in text if not c.isprintable() and c not in "\n\t"}
     return f"control characters in what it says: {sorted(found)!r:.100}" if found else ""
 

@@ -66,7 +66,7 @@ def _read_rows(path: Path, sha256: str) -> list[dict[str, Any]]:
             raise ValueError
         rows = pq.read_table(pa.BufferReader(content)).to_pylist()
         return [row | {"parameters": json.loads(row["parameters"])} for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
             f"{printable(path)}: damaged, or not of the same sweep as manifest.json; "
             "`allocsim run EXPERIMENT` makes it anew from the runs that are there"

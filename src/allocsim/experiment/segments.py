@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from allocsim.experiment.arrow_columns import integers, lists, numbers, texts
 from allocsim.experiment.records import TABLES, Record
+from allocsim.trace.pages import check_pages
 
 FORMAT = 3
 """Version of everything in a results folder; another one is not read but computed again."""
@@ -79,6 +80,12 @@ class Segment:
         if not schema.equals(SCHEMA) or schema.metadata != SCHEMA.metadata:
             self._file.close()
             raise ValueError(f"{path}: of another format")
+        try:
+            with path.open("rb") as file:
+                check_pages(file, self._file.metadata)
+        except ValueError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> "Segment":
         return self

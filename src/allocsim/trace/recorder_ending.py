@@ -78,7 +78,7 @@ def read_ending(folder: Path) -> Ending:
                 "record it once more"
             )
         ending = _from_json(json.loads(text))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(
             f"{folder}: not a folder that `allocsim record` kept; it says which one it keeps"
         ) from None
