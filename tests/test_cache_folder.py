@@ -1,5 +1,6 @@
 """The cache folder: where it is, who may write to it, and what survives damage."""
 
+import ctypes
 import os
 import stat
 import subprocess
@@ -162,6 +163,24 @@ def test_several_processes_may_build_at_once(source, own_cache):
     assert len(answers) == 1
     (library,) = (own_cache / "built").iterdir()
     assert sealed_content(library) is not None
+
+
+def test_a_build_that_was_killed_leaves_nothing_that_counts(source, tmp_path, monkeypatch):
+    compiler, killed = tmp_path / "killing-cc", tmp_path / "killed"
+    compiler.write_text(
+        f'#!/bin/sh\ncase "$*" in *--version*) exit 0;; esac\n'
+        f'[ -e {killed} ] && exec cc "$@"\n'
+        f'touch {killed}; printf half > "$2"; kill -9 $PPID\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    script = (
+        "from allocsim.cbuild import build; import pathlib;"
+        f"build(pathlib.Path({str(source)!r}), shared=True)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    library = cbuild.build(source, shared=True)
+    assert ctypes.CDLL(str(library)).answer() == 42
 
 
 def test_a_file_is_on_disk_before_it_has_its_name(own_cache, monkeypatch):
