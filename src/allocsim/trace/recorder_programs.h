@@ -3,7 +3,7 @@
  *
  * A program may clear its environment or set an LD_PRELOAD of its own: the recorder is added. If the
  * user that it runs as cannot read the recorder, the loader would complain on the program's standard
- * error: then it is taken out. Every program run is noted in a file of its process, `PID.programs`.
+ * error: then it is taken out. Every program run is noted in one file, `programs`.
  *
  * All this may happen in a child of vfork, which has its parent's memory: nothing is stored there but
  * on the stack, and nothing is allocated.
@@ -14,7 +14,7 @@ static const char FOLDER_VARIABLE[] = "ALLOCSIM_RECORD_FOLDER=", PRELOAD_VARIABL
 /* ---- Notes of what is run ------------------------------------------------------------------------ */
 
 struct note {
-    char text[NAME_BYTES + 32];
+    char text[NAME_BYTES + 64];
     size_t length;
 };
 
@@ -24,18 +24,19 @@ static int append_note(int file, void *with)
     return syscall(SYS_write, file, note->text, note->length) < 0 ? -1 : 0;
 }
 
-/* Add to the notes of process `pid`: when (in ticks) it ran which program; NULL: it failed to. */
+/* Note when (in ticks) process `pid` ran which program; NULL: it failed to. One write, so that notes of
+ * several processes do not mix. */
 static void note_program_run(long pid, uint64_t when, const char *program)
 {
     char place[16], name[SHORT_NAME_BYTES];
     struct note note;
     uint64_t signals = block_signals();
-    int saved = errno, length = snprintf(note.text, sizeof note.text, "%llu %.*s",
+    int saved = errno, length = snprintf(note.text, sizeof note.text, "%ld %llu %.*s", pid,
                                          (unsigned long long)when, NAME_BYTES - 1,
                                          program ? program : "");
     note.length = length + 1; /* with the 0 byte */
     place_for_files(place, sizeof place);
-    snprintf(name, sizeof name, "%s%ld.programs", place, pid);
+    snprintf(name, sizeof name, "%sprograms", place);
     with_file(name, O_WRONLY | O_CREAT | O_APPEND, append_note, &note);
     errno = saved;
     restore_signals(signals);

@@ -2,13 +2,16 @@
 
 import shutil
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from allocsim.errors import InputError, printable
 from allocsim.trace.recorder_process import Process
 from allocsim.trace.recorder_program import check_recordable, gains_privileges
+
+
+_MOST_DIGITS = 40
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,20 @@ def unseen_programs(
 def _runs(folder: Path) -> dict[int, list[tuple[int, str]]]:
     """When each process ran which program, in order; without the attempts that failed."""
     runs: dict[int, list[tuple[int, str]]] = {}
-    for path in sorted(folder.glob("**/*.programs")):
-        if path.stem.isdecimal() and path.is_file():
-            runs.setdefault(int(path.stem), []).extend(_notes(path))
+    for path in filter(Path.is_file, folder.glob("**/programs")):
+        for pid, when, program in _notes(path):
+            runs.setdefault(pid, []).append((when, program))
     found = {pid: _successful(sorted(notes, key=lambda n: n[0])) for pid, notes in runs.items()}
     return {pid: notes for pid, notes in found.items() if notes}
 
 
-def _notes(path: Path) -> list[tuple[int, str]]:
-    notes = []
+def _notes(path: Path) -> Iterator[tuple[int, int, str]]:
+    """Process, time and program of each note in a file that the recorder wrote."""
     for note in path.read_bytes().split(b"\0")[:-1]:
-        when, _, program = note.partition(b" ")
-        if when.isdigit():
-            notes.append((int(when), program.decode(errors="replace")))
-    return notes
+        pid, _, rest = note.partition(b" ")
+        when, _, program = rest.partition(b" ")
+        if pid.isdigit() and when.isdigit() and len(pid + when) < _MOST_DIGITS:
+            yield int(pid), int(when), program.decode(errors="replace")
 
 
 def _successful(notes: list[tuple[int, str]]) -> list[tuple[int, str]]:
