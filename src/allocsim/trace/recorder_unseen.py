@@ -10,7 +10,6 @@ from allocsim.errors import InputError, printable
 from allocsim.trace.recorder_process import Process
 from allocsim.trace.recorder_program import check_recordable, gains_privileges
 
-
 _MOST_DIGITS = 40
 
 
