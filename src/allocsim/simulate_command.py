@@ -1,5 +1,6 @@
 """`allocsim simulate`: one workload through one or a few policies, side by side."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from allocsim.errors import InputError, printable
+from allocsim.experiment.setting_warnings import warnings_of_command
 from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_settings
 from allocsim.json_output import JsonOutput
 from allocsim.kernel import Layout
@@ -134,6 +136,7 @@ def simulate_command(request: SimulateRequest, output: JsonOutput) -> None:
     if len(request.policies) > 1 and (request.ops or request.syscalls):
         raise InputError("--ops and --syscalls are for one policy at a time")
     specs = specs_of(request)
+    warnings = _warnings(request, list(specs.values()))
     results, summaries = [], []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -142,11 +145,22 @@ def simulate_command(request: SimulateRequest, output: JsonOutput) -> None:
             summaries.append({"name": name, **summary(result)})
             result.close()
             results.append(result)
-    output.write("simulate", {"workload": request.workload, "runs": summaries})
+    output.write(
+        "simulate", {"workload": request.workload, "runs": summaries, "warnings": warnings}
+    )
     if not output.replaces_text:
         title = f"{request.workload}, {results[0].totals['ops']:,} ops"
         say("\n".join(ResultTable(title, list(specs), results).lines()))
         say(next(iter(specs.values())).machine.cost_table.origin())
+
+
+def _warnings(request: SimulateRequest, specs: list[RunSpec]) -> list[str]:
+    """What the user should know of the settings; said on standard error, too."""
+    chosen = [(spec.policy_class, spec.parameters) for spec in specs]
+    warnings = warnings_of_command(request.settings, chosen, specs[0].source())
+    for warning in warnings:
+        say(f"warning: {warning}", sys.stderr)
+    return warnings
 
 
 def specs_of(request: SimulateRequest) -> dict[str, RunSpec]:

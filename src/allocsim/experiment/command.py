@@ -17,6 +17,7 @@ from allocsim.experiment.results_writer import (
     write_tables,
 )
 from allocsim.experiment.runner import Outcome, make_runs
+from allocsim.experiment.setting_warnings import warnings_of_experiment
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import RunStore
 from allocsim.experiment.summary import settings_of, turns_of
@@ -108,6 +109,7 @@ def _warnings(experiment: Experiment, rows: list[dict[str, Any]]) -> list[str]:
     lines = []
     if rows:
         lines.append(CostTable.load(experiment.costs).origin())
+        lines += [f"warning: {line}" for line in warnings_of_experiment(experiment)]
     refused = {
         f"{row['workload']} under {row['label']}" for row in rows if row.get("failed_requests")
     }

@@ -23,6 +23,7 @@ from allocsim.experiment.manifest import seal_manifest, sha256_of
 from allocsim.experiment.records import StoredRun
 from allocsim.experiment.runner import Outcome
 from allocsim.experiment.segments import FORMAT
+from allocsim.experiment.setting_warnings import warnings_of_experiment
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import cannot_store
 from allocsim.experiment.sweep import Run
@@ -117,6 +118,7 @@ def _manifest(
         "units": parameter_units(experiment),
         "costs": CostTable.load(experiment.costs).identity(),
         "turns": turns,
+        "warnings": warnings_of_experiment(experiment),
         "finished": len(outcome.stored),
         "failed": [
             {"run": run.title, "key": run.key, **asdict(outcome.failed[run.key])}

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from allocsim.errors import InputError, suggestion
-from allocsim.glibc.environment import VARIABLES, parameters_from_environment
+from allocsim.glibc.environment import (
+    TUNABLES_VARIABLE,
+    VARIABLES,
+    parameters_from_environment,
+)
 from allocsim.policy import Policy
 from allocsim.quantity import parse_quantity
-
-TUNABLES_VARIABLE = "GLIBC_TUNABLES"
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,12 @@ class Settings:
         version: int | float | None,
     ) -> dict[str, int | float]:
         environment = self.environment()
-        if environment and not any(map(_is_glibc, policies)):
+        if environment and not any(map(is_glibc, policies)):
             raise InputError(
                 f"{next(iter(environment))} is read by glibc only, and {policy.__name__} is another"
                 " policy; use --set name=value"
             )
-        if not _is_glibc(policy):
+        if not is_glibc(policy):
             return {}
         known = policy.parameters()
         return {
@@ -128,7 +130,7 @@ def _for_policy(
     )
 
 
-def _is_glibc(policy: type[Policy]) -> bool:
+def is_glibc(policy: type[Policy]) -> bool:
     """Whether a policy has the parameters that glibc's tunables set."""
     return set(VARIABLES.values()) <= policy.parameters().keys()
 

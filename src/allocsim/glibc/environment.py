@@ -14,13 +14,13 @@ from allocsim.glibc.versions import VERSIONS
 STRICT_FROM = 2.41
 
 _LARGEST = 2**64 - 1
-_RANGES = {"perturb": (0, 255), "mmap_max": (0, 2**31 - 1), "arena_max": (1, _LARGEST)}
-_RANGES["arena_test"] = _RANGES["arena_max"]
+RANGES = {"perturb": (0, 255), "mmap_max": (0, 2**31 - 1), "arena_max": (1, _LARGEST)}
+RANGES["arena_test"] = RANGES["arena_max"]
 _SIZES = (
     *("mmap_threshold", "trim_threshold", "top_pad", "hugetlb", "mxfast"),
     *("tcache_count", "tcache_max", "tcache_unsorted_limit"),
 )
-_RANGES |= dict.fromkeys(_SIZES, (0, _LARGEST))
+RANGES |= dict.fromkeys(_SIZES, (0, _LARGEST))
 _SIGNED = ("perturb", "mmap_max")
 
 VARIABLES = {
@@ -34,7 +34,8 @@ VARIABLES = {
 }
 """Environment variables that set a parameter, and which."""
 
-_PREFIX = "glibc.malloc."
+TUNABLES_VARIABLE = "GLIBC_TUNABLES"
+PREFIX = "glibc.malloc."
 _NUMBER = re.compile(r"[ \t]*([+-]?)(0[xX](?=[0-9a-fA-F])[0-9a-fA-F]+|[0-9]*)")
 _WHOLE_NUMBER = re.compile(r"[ \t]*([+-]?)(0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*|)\Z")
 
@@ -46,7 +47,7 @@ def parameters_from_tunables(text: str, version: float = VERSIONS[0]) -> dict[st
     """
     parts = text.removeprefix("GLIBC_TUNABLES=").split(":")
     named = [(name, value) for name, equals, value in (p.partition("=") for p in parts) if equals]
-    ours = [(n.removeprefix(_PREFIX), value) for n, value in named if n.startswith(_PREFIX)]
+    ours = [(n.removeprefix(PREFIX), value) for n, value in named if n.startswith(PREFIX)]
     if version >= STRICT_FROM:
         if "=" not in parts[-1] or any("=" in value for _, value in named):
             return {}
@@ -59,16 +60,27 @@ def parameters_from_environment(
 ) -> dict[str, int]:
     """The parameters that environment variables set; GLIBC_TUNABLES wins over the others."""
     variables = ((VARIABLES[k], v) for k, v in environment.items() if k in VARIABLES)
-    tunables = parameters_from_tunables(environment.get("GLIBC_TUNABLES", ""), version)
+    tunables = parameters_from_tunables(environment.get(TUNABLES_VARIABLE, ""), version)
     return _accepted(variables, version) | tunables
 
 
-def _accepted(settings: Iterable[tuple[str, str]], version: float) -> dict[str, int]:
+def number_read(name: str, text: str, version: float = VERSIONS[0]) -> int | None:
+    """The number that glibc reads for parameter `name`; None if it takes the text for none."""
     number = _number_since_2_41 if version >= STRICT_FROM else _number
+    return number(text, name in _SIGNED)
+
+
+def unread(text: str) -> str:
+    """What is left of a value behind the number that 2.36 reads."""
+    found = _NUMBER.match(text)
+    return text[found.end() :] if found else text
+
+
+def _accepted(settings: Iterable[tuple[str, str]], version: float) -> dict[str, int]:
     parameters = {}
     for name, text in settings:
-        low, high = _RANGES.get(name, (0, -1))
-        value = number(text, name in _SIGNED)
+        low, high = RANGES.get(name, (0, -1))
+        value = number_read(name, text, version)
         if value is not None and low <= value <= high:
             parameters[name] = min(value, LARGEST_BYTES)
     return parameters
