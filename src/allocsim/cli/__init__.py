@@ -10,6 +10,7 @@ import typer
 from allocsim import __version__
 from allocsim.cli.comparison import measure_command, validate_command
 from allocsim.cli.experiments import claims, figures, run
+from allocsim.cli.interrupts import EXIT_CODE, end_on_interrupt, leave_if_busy
 from allocsim.cli.policies import check_command, warm_command
 from allocsim.cli.reality import calibrate, fetch_glibc_command, verify_command
 from allocsim.cli.simulation import layout_command, simulate_command
@@ -98,6 +99,7 @@ def main() -> None:
     """Entry point: errors meant for the user become one message; wrong input exits with 2."""
     warnings.formatwarning = _warning_line
     prepare_streams()
+    end_on_interrupt()
     try:
         try:
             app()
@@ -109,6 +111,8 @@ def main() -> None:
     except SystemExit as error:
         if (interruption := _interruption(error)) is not None:
             say("; ".join(map(str, ("interrupted", *interruption.args))), sys.stderr)
+        if error.code == EXIT_CODE:
+            leave_if_busy()
         raise
     except OSError as error:
         say(f"error: {_place(error)}: {error.strerror or error}", sys.stderr)
