@@ -1,6 +1,7 @@
 """The referee and the conformance suite catch policies that break a rule, each a different one."""
 
 import re
+import shlex
 from functools import cache
 from typing import ClassVar
 
@@ -8,7 +9,9 @@ import pytest
 
 from allocsim import Kind, Policy, Pool, load_policy
 from allocsim.check import FoulError, Outcome, check_policy, refereed
-from allocsim.check.command import command, table
+from allocsim.check.command import command, lines_of
+from allocsim.check.rules import RULES
+from allocsim.check.shrink import few_ops
 from allocsim.check.workloads import mixed
 from allocsim.driver import driver_for
 from allocsim.simulation import simulate
@@ -281,7 +284,8 @@ def test_rules_are_not_called_kept_beyond_a_crash():
     assert found["alignment"][0] is Outcome.NOTED
 
 
-def test_the_command_tells_by_its_exit_code(capsys, tmp_path):
+def test_the_command_tells_by_its_exit_code(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert command("best_fit", compiles=False) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "15 checks, 0 failed"
     file = tmp_path / "nothing.py"
@@ -293,8 +297,35 @@ def test_the_command_tells_by_its_exit_code(capsys, tmp_path):
     assert "8 is not a multiple of 16" in capsys.readouterr().out
 
 
+def test_a_broken_rule_is_shown_by_a_few_ops_that_can_be_run_again():
+    rule, trace = few_ops(Overlapping)
+    assert rule == "no overlap"
+    assert len(trace) < 5
+    with pytest.raises(FoulError, match="no overlap: Overlapping"):
+        simulate(trace, Overlapping, referee=True)
+    assert few_ops(Stack) is None
+
+
+def test_the_command_stores_these_ops(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text(
+        "from allocsim import Policy\nclass Bad(Policy):\n"
+        "    def malloc(self, size): return max(self.kernel.sbrk(size), 0)\n"
+        "    def free(self, address): pass\n    def usable_size(self, address): return 1\n"
+    )
+    assert command("bad.py", compiles=False) == 1
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if " ops show it: " in line)
+    assert lines[at - 1].split("  ")[0] in RULES
+    file = lines[at].split()[4]
+    assert (tmp_path / file).read_text().startswith("op,thread,object,size,")
+    again = shlex.split(lines[at + 1].removeprefix("  again: "))
+    with pytest.raises(FoulError):
+        simulate(str(tmp_path / again[2]), load_policy("bad.py"), referee=True)
+
+
 def test_the_table_is_aligned():
-    lines = table(check_policy(Stack, compiles=False)).splitlines()[:-1]
+    lines = lines_of(check_policy(Stack, compiles=False))
     column = len("interpreted equals compiled  ")
     assert all(line[column:].startswith(tuple(Outcome)) for line in lines)
     assert all(line[column - 1] == " " for line in lines)
