@@ -150,7 +150,8 @@ def house_style() -> Iterator[None]:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Writes a figure in each format; equal figures give equal files."""
     # Laying out takes longer than drawing: once is enough for all formats.
-    figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
     figure.set_layout_engine(None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
