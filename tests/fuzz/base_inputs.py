@@ -1,12 +1,16 @@
 """The valid inputs that fuzzing starts from, one of each kind."""
 
 import errno
+import importlib
 import os
+import pkgutil
 import shutil
 from pathlib import Path
 from typing import Any
 
 import forked
+
+import allocsim
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,13 +128,6 @@ def _record(base: Path) -> None:
 
 
 def _import_all() -> None:
-    """What the commands import when they run, so that no child has to."""
-    import allocsim.experiment.single
-
-    import allocsim.claims.command
-    import allocsim.experiment.command
-    import allocsim.figures.command
-    import allocsim.simulate_command
-    import allocsim.trace.recorder_traces
-    import allocsim.trace.summary
-    import allocsim.trace.text  # noqa: F401
+    """All modules, so that no child has to import them."""
+    for module in pkgutil.walk_packages(allocsim.__path__, "allocsim."):
+        importlib.import_module(module.name)

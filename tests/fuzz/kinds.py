@@ -134,6 +134,13 @@ def costs(random: Random, base: Path, folder: Path) -> Arguments:
     return ("simulate", "trace.parquet", "--policy", "first_fit", "--costs", "c.toml")
 
 
+def machine(random: Random, base: Path, folder: Path) -> Arguments:
+    """A machine's file."""
+    shutil.copy(base / "trace.parquet", folder)
+    _write_toml(random, changed_tree(random, EXPERIMENT["kernel"]), folder / "m.toml")
+    return ("simulate", "trace.parquet", "--policy", "first_fit", "--machine", "m.toml")
+
+
 def claims(random: Random, base: Path, folder: Path) -> Arguments:
     """A claim's file."""
     source = random.choice(sorted((ROOT / "experiments/claims").glob("[ad]_*.toml")))
@@ -208,6 +215,7 @@ COMMANDS: tuple[Arguments, ...] = (
     ("simulate", "trace.parquet", "--policy", "first_fit", "--huge-pages", "always", "--json"),
     ("simulate", "trace.parquet", "--policy", "first_fit", "--ops", "o.parquet", "--seed", "3"),
     ("simulate", "trace.parquet", "--policy", "first_fit", "--syscalls", "s.parquet"),
+    ("simulate", "trace.parquet", "--policy", "first_fit", "--machine", "overcommit_bytes=8G"),
     ("run", "experiment.toml", "-o", "out", "-j", "1"),
     ("figures", "results", "-o", "figures"),
     ("claims", "a", "--json", "c.json"),
@@ -244,5 +252,7 @@ def _odd_word(random: Random) -> str:
 
 
 Kind = Callable[[Random, Path, Path], Arguments]
-_ALL = (csv, parquet, experiment, workload, costs, claims, stored, recording, maps, options)
+_ALL = (
+    csv, parquet, experiment, workload, costs, machine, claims, stored, recording, maps, options,
+)  # fmt: skip
 KINDS: dict[str, Kind] = {kind.__name__: kind for kind in _ALL}

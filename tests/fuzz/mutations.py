@@ -62,13 +62,13 @@ def _nodes(tree: Any, depth: int = 0) -> Any:
 
 
 def _change(random: Random, node: Any, key: Any) -> None:
-    kind = random.random()
-    if kind < 0.55:
+    kind, value = random.random(), node[key]
+    if kind < 0.4 and isinstance(value, int | float):
+        node[key] = _near(random, value)
+    elif kind < 0.6:
         node[key] = odd_value(random)
     elif kind < 0.65:
         del node[key]
-    elif kind < 0.75 and isinstance(node[key], int | float):
-        node[key] = random.choice((-node[key], node[key] * 2**40, node[key] / 3, str(node[key])))
     elif isinstance(node, list):
         node[key:key] = [copy.deepcopy(node[key])] * random.choice((1, 3, 1000))
     elif kind < 0.9:
@@ -76,6 +76,13 @@ def _change(random: Random, node: Any, key: Any) -> None:
         node[name] = node.pop(key) if random.random() < 0.5 else odd_value(random)
     else:
         node[key] = [node[key]]
+
+
+def _near(random: Random, value: int | float) -> Any:
+    """A number that may well be allowed."""
+    factor = random.choice((0, 0.5, 2, 3, 10, 1000, 2**20, 2**40))
+    scaled = value * factor if isinstance(value, float) else int(value * factor)
+    return random.choice((scaled, scaled, scaled, value + 1, -value, str(value), not value))
 
 
 def changed_bytes(random: Random, data: bytes) -> bytes:
