@@ -23,10 +23,12 @@ WARM = """
 import json, os, sys
 from pathlib import Path
 from numba.core import event
-from allocsim.warm import warm
+from allocsim.compile_ahead import Code, compile_code
+from allocsim.machine import Machine
 with event.install_recorder("numba:compile") as recorder:
     threads = "--threads" in sys.argv
-    warmed = [warm("first_fit", threads), warm("first_fit", threads)]
+    code = Code("first_fit", Machine(), threads)
+    warmed = [compile_code(code), compile_code(code)]
     compiled = len(recorder.buffer)
     kept = set(Path(os.environ["ALLOCSIM_CACHE"], "compiled").iterdir())
     from allocsim.simulation import simulate

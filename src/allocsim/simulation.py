@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from allocsim.engine import (
     Schedule,
     entry_points,
     execute,
+    is_warm,
     meets,
     runs_compiled,
 )
@@ -115,6 +117,11 @@ def run_spec(spec: RunSpec, observers: Observers | None = None) -> Result:
         on_syscalls=observers.on_syscalls,
         schedule=Schedule(source.n_ops, spec.samples, spec.walks),
         khugepaged=_khugepaged(spec),
+        becomes_compiled=(
+            partial(is_warm, driver, points)
+            if spec.mode == "auto" and not compiled and not driver.interpreted_only
+            else None
+        ),
         is_interruptible=threaded or spec.machine.has_huge_pages,
     )
     try:

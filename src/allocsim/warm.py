@@ -1,69 +1,66 @@
 """`allocsim warm`: compiles policies ahead of time, so that later runs start compiled."""
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
+from allocsim import resources
 from allocsim.cache import make_cache_folder
+from allocsim.compile_ahead import Code, CompileAhead, distinct
 from allocsim.component.machine_code import FOLDER
-from allocsim.engine import compile_all, entry_points, is_warm
+from allocsim.experiment.load import load_experiment
+from allocsim.experiment.spec import Experiment
 from allocsim.machine import Machine
-from allocsim.policy import load_policy, policy_names
+from allocsim.platform_support import usable_cpus
+from allocsim.policy import policy_names
 from allocsim.terminal import say
+from allocsim.workload import Synthetic
 
 
-@dataclass(frozen=True)
-class Warmed:
-    """What became of one policy. seconds: of processor time; refused: why it does not compile."""
-
-    policy: str
-    seconds: float = 0.0
-    was_cached: bool = False
-    refused: str = ""
-
-    def __str__(self) -> str:
-        if self.refused:
-            return f"{self.policy}: runs interpreted: {self.refused}"
-        if self.was_cached:
-            return f"{self.policy}: compiled already"
-        return f"{self.policy}: compiled in {self.seconds:.1f} s"
-
-
-def warm(policy: str, threads: bool = False) -> Warmed:
-    """Compile what runs of the policy of that name or file need, unless the cache has it.
-
-    threads: also what those of several threads need that meet in simulated time.
-    """
-    from allocsim.component.entry import NotCompilable
-
+def codes_of_policies(policies: Iterable[str], machine: Machine, threads: bool) -> list[Code]:
+    """What runs of those policies need; threads: also runs of several threads that meet."""
     kinds = (False, True) if threads else (False,)
-    drivers = {kind: Machine().driver(load_policy(policy), threaded=kind) for kind in kinds}
-    points = {threaded: entry_points(threaded, huge_pages=False) for threaded in kinds}
-    if all(is_warm(driver, points[kind]) for kind, driver in drivers.items()):
-        return Warmed(policy, was_cached=True)
-    started = time.process_time()
-    try:
-        for kind, driver in drivers.items():
-            compile_all(driver, points[kind])
-    except NotCompilable as error:
-        return Warmed(policy, refused=str(error))
-    return Warmed(policy, time.process_time() - started)
+    return [Code(policy, machine, threaded) for threaded in kinds for policy in policies]
 
 
-def warm_all(policies: Iterable[str] = (), threads: bool = False) -> Iterator[Warmed]:
-    """Warm the named policies one after the other; all that are known by name when none is."""
-    for policy in list(policies) or policy_names():
-        yield warm(policy, threads)
+def codes_of_shipped_experiments() -> list[Code]:
+    """What the shipped experiments need, and every shipped policy on the standard machine."""
+    names = sorted(policy_names(), key=lambda name: (name != "glibc", name))
+    codes = codes_of_policies(names, Machine(), threads=False)
+    for name in resources.names("experiments", ".toml"):
+        if "/" not in name:
+            codes += _codes_of(load_experiment(name))
+    return codes
 
 
-def warm_command(policies: Iterable[str], threads: bool) -> int:
-    """Warm policies and print a line for each; 1 if one of them cannot be compiled, else 0.
+def _codes_of(experiment: Experiment) -> list[Code]:
+    """The code for every policy of an experiment, for its workloads with one thread and more."""
+    machine = Machine(**experiment.file.kernel.model_dump())
+    specs = [workload.spec for workload in experiment.workloads]
+    kinds = {isinstance(spec, Synthetic) and spec.threads > 1 for spec in specs}
+    return [Code(p.use, machine, threaded) for p in experiment.policies for threaded in kinds]
 
-    OutputError when the cache takes no files.
+
+def warm_command(
+    policies: Iterable[str], threads: bool = False, machine: Machine | None = None
+) -> int:
+    """Compile, on all CPUs, and print a line for each; 1 if something cannot be compiled, else 0.
+
+    Without policies: what the shipped experiments need. OutputError when the cache takes no files.
     """
     make_cache_folder(FOLDER)
+    started = time.monotonic()
+    chosen = list(policies)
+    if chosen or threads or machine is not None:
+        codes = codes_of_policies(chosen or policy_names(), machine or Machine(), threads)
+    else:
+        codes = codes_of_shipped_experiments()
     status = 0
-    for warmed in warm_all(policies, threads):
-        say(warmed)
-        status |= bool(warmed.refused)
+    compiling = CompileAhead(distinct(codes), usable_cpus())
+    try:
+        for compiled in compiling.results():
+            say(compiled)
+            status |= bool(compiled.refused)
+    finally:
+        compiling.close()
+    say(f"{time.monotonic() - started:.1f} s in all; policies that differ in defaults share code")
     return status

@@ -100,7 +100,9 @@ def _make(cls: type[Component], method: str, kinds: tuple[str, ...]) -> None:
 
 
 def is_cached(cls: type[Component], method: str) -> bool:
-    """Whether the machine code of `cls.method` is already on disk."""
+    """Whether the machine code of `cls.method` is loaded, or on disk."""
+    if any(wanted[:2] == (cls, method) for wanted in _entries):
+        return True
     return is_kept(_name(cls, method, ("*",)))
 
 

@@ -7,12 +7,20 @@ two samples.
 """
 
 from allocsim.engine.batch import drive_columns, drive_signature, no_samples
-from allocsim.engine.compiling import MODES, compile_all, entry_points, is_warm, runs_compiled
+from allocsim.engine.compiling import (
+    COMPILE_FROM_OPS,
+    MODES,
+    compile_all,
+    entry_points,
+    is_warm,
+    runs_compiled,
+)
 from allocsim.engine.khugepaged import Khugepaged
 from allocsim.engine.run import Run, Schedule
 from allocsim.engine.threads import execute, meets
 
 __all__ = [
+    "COMPILE_FROM_OPS",
     "MODES",
     "Khugepaged",
     "Run",

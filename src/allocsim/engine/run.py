@@ -82,17 +82,24 @@ class Run:
     threads: dict[str, np.ndarray] = field(default_factory=dict)
     crossings: int = 0  # that threads played in simulated time
     khugepaged: Khugepaged | None = None
+    becomes_compiled: Callable[[], bool] | None = None  # whether it can go on compiled
     is_interruptible: bool = False  # by other threads or khugepaged, between two samples
 
     def drive(self, batch: Batch) -> None:
         """Run a batch, sampling memory on the way."""
         start = 0
         while start < len(batch):
+            self._go_on_compiled()
             stop = len(batch) if self.compiled else min(len(batch), start + INTERPRETED_OPS)
             if self.compiled != self.compiled_later:  # up to the first sample
                 stop = min(stop, start + self.schedule.next_stop() - self.driver.n_ops)
             due = self.schedule.due(self.driver.n_ops + stop - start)
             start = self._drive_sampled(batch, start, stop, due)
+
+    def _go_on_compiled(self) -> None:
+        """From now on, if the code has come into the cache since the run started."""
+        if not self.compiled_later and self.becomes_compiled and self.becomes_compiled():
+            self.compiled = self.compiled_later = True
 
     def sample_at_end(self) -> None:
         """Sample memory at the end, and walk the heap where that would be due."""
@@ -184,6 +191,7 @@ class Run:
         resident = kernel.resident_pages * PAGE_BYTES
         self.samples.append((*now, kernel.mapped_bytes, resident))
         self.schedule.taken += 1
+        self._go_on_compiled()
         self.compiled = self.compiled_later
         if self.schedule.walks_now():
             ranges = driver.policy.ranges
