@@ -54,7 +54,7 @@ def load(path: Path) -> tuple[Trace, dict, GroundTruth, tuple[str, int]]:
         calls = Syscalls(*(stored[f"call_{x}"] for x in _CALL_COLUMNS))
         truth = GroundTruth(
             address=stored["address"], minor_faults=stored["minor_faults"], syscalls=calls,
-            resident_pages=0, start_resident_pages=0, end_maps="",
+            resident_pages=0, start_resident_pages=0, end_maps="", malloc_file="",
             **{name: single[name] for name in _SINGLE},
         )  # fmt: skip
     return trace, single["tunables"], truth, (single["first_maps"], single["first_brk"])
