@@ -37,6 +37,13 @@ class Code:
     machine: Machine
     threaded: bool = False
 
+    @classmethod
+    def of(cls, policy: str, machine: Machine, threaded: bool) -> "Code":
+        """The code for that machine, of which only the kind of kernel counts."""
+        memory = None if machine.memory_bytes is None else 1 << 30
+        kernel = Machine(huge_pages=machine.huge_pages, memory_bytes=memory)
+        return cls(policy, kernel, threaded)
+
     def driver(self) -> Driver:
         """A driver whose code it is."""
         return self.machine.driver(load_policy(self.policy), threaded=self.threaded)
@@ -104,7 +111,7 @@ def codes_that_pay(specs: Iterable[tuple[RunSpec, int, bool]]) -> list[Code]:
     n_ops: dict[Code, int] = {}
     for spec, ops, threaded in specs:
         if isinstance(spec.policy, str) and not spec.referee:
-            code = Code(spec.policy, spec.machine, threaded)
+            code = Code.of(spec.policy, spec.machine, threaded)
             n_ops[code] = n_ops.get(code, 0) + ops
     totals: dict[type, int] = {}
     for code, ops in n_ops.items():

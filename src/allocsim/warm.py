@@ -19,7 +19,7 @@ from allocsim.workload import Synthetic
 def codes_of_policies(policies: Iterable[str], machine: Machine, threads: bool) -> list[Code]:
     """What runs of those policies need; threads: also runs of several threads that meet."""
     kinds = (False, True) if threads else (False,)
-    return [Code(policy, machine, threaded) for threaded in kinds for policy in policies]
+    return [Code.of(policy, machine, threaded) for threaded in kinds for policy in policies]
 
 
 def codes_of_shipped_experiments() -> list[Code]:
@@ -37,7 +37,7 @@ def _codes_of(experiment: Experiment) -> list[Code]:
     machine = Machine(**experiment.file.kernel.model_dump())
     specs = [workload.spec for workload in experiment.workloads]
     kinds = {isinstance(spec, Synthetic) and spec.threads > 1 for spec in specs}
-    return [Code(p.use, machine, threaded) for p in experiment.policies for threaded in kinds]
+    return [Code.of(p.use, machine, threaded) for p in experiment.policies for threaded in kinds]
 
 
 def warm_command(

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from allocsim.experiment.crew import Kind
 from allocsim.experiment.load import load_experiment
-from allocsim.experiment.perform import runs_compiled
 from allocsim.experiment.progress import reporter_for
 from allocsim.experiment.results_writer import (
     parameter_units,
@@ -21,10 +20,11 @@ from allocsim.experiment.setting_warnings import warnings_of_experiment
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import RunStore
 from allocsim.experiment.summary import settings_of, turns_of
-from allocsim.experiment.sweep import MAX_RUNS, Run, expand
+from allocsim.experiment.sweep import MAX_RUNS, expand
 from allocsim.experiment.table import console_for_output, summary_view
 from allocsim.kernel import CostTable
 from allocsim.platform_support import usable_cpus
+from allocsim.policy import policy_names
 
 
 def run_command(
@@ -53,7 +53,12 @@ def run_command(
     try:
         with store.writing():
             outcome = make_runs(
-                runs, store, reporter_for(console), kind=_kind(runs, jobs), jobs=jobs, force=force
+                runs,
+                store,
+                reporter_for(console),
+                kind=_kind(experiment, jobs),
+                jobs=jobs,
+                force=force,
             )
             report = _Report(experiment, outcome, root)
             store.flush()
@@ -65,12 +70,12 @@ def run_command(
     return outcome.exit_code
 
 
-def _kind(runs: list[Run], jobs: int) -> Kind:
-    """Compiled code releases the GIL, so threads do; interpreted code needs processes."""
+def _kind(experiment: Experiment, jobs: int) -> Kind:
+    """Shipped policies run compiled, which releases the GIL, so threads do; others may not."""
     if jobs == 1:
         return "here"
-    compiled = all(runs_compiled(run.policy) and not run.referee for run in runs)
-    return "threads" if compiled else "processes"
+    shipped = all(policy.use in policy_names() for policy in experiment.policies)
+    return "threads" if shipped and not experiment.file.referee else "processes"
 
 
 class _Report:

@@ -1,20 +1,22 @@
 """Performs one run, in whatever process or thread it is called."""
 
+import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Event
 
-from allocsim.engine import entry_points, is_warm
+from allocsim.compile_ahead import Code, codes_that_pay
+from allocsim.engine import meets
 from allocsim.errors import AllocsimError
 from allocsim.experiment.records import Record
 from allocsim.experiment.sweep import Run
 from allocsim.machine import Machine
-from allocsim.policy import Policy, load_policy
-from allocsim.simulation import Result, simulate
+from allocsim.runspec import RunSpec
+from allocsim.simulation import Observers, Result, run_spec
 from allocsim.workload import open_workload, workload_model
 
 
@@ -48,30 +50,46 @@ def perform(run: Run, stop: Event | None = None) -> Record | Failure:
 
 def simulated(run: Run, stop: Event | None = None) -> Result:
     """The result of a run."""
-    spec = workload_model(run.workload_spec).model_validate(run.workload_spec)
-    return simulate(
-        open_workload(spec, run.seed),
-        _policy(run.policy),
+    return run_spec(spec_of(run), Observers(progress=_stops_at(stop) if stop else None))
+
+
+def spec_of(run: Run) -> RunSpec:
+    """What the engine needs to know of a run."""
+    return RunSpec(
+        workload=workload_model(run.workload_spec).model_validate(run.workload_spec),
+        policy=run.policy,
         parameters=run.parameters,
-        machine=Machine(**run.kernel, costs=Path(run.costs) if run.costs else None),
+        machine=_machine(json.dumps(run.kernel), run.costs),
         samples=run.samples,
         walks=run.walks,
-        referee=run.referee,
         writing=run.writing,
-        progress=_stops_at(stop) if stop else None,
+        seed=run.seed,
+        referee=run.referee,
+        policy_name=run.label,
     )
 
 
 @cache
-def runs_compiled(policy: str) -> bool:
-    """Whether a policy has compiled code on disk, so that the engine will use it."""
-    return is_warm(Machine().driver(_policy(policy)), entry_points(False, False))
+def _machine(kernel: str, costs: str | None) -> Machine:
+    """One machine for all runs that share it: a cost table is read once."""
+    return Machine(**json.loads(kernel), costs=Path(costs) if costs else None)
+
+
+def codes_needed(runs: Iterable[Run]) -> list[Code]:
+    """The code that it pays to compile for these runs, and that the cache lacks."""
+    return codes_that_pay((spec := spec_of(run), *_length(spec)) for run in runs)
+
+
+def _length(spec: RunSpec) -> tuple[int, bool]:
+    """How many ops a run has, and whether its threads meet."""
+    return _length_of(spec.workload.model_dump_json())
 
 
 @cache
-def _policy(use: str) -> type[Policy]:
-    """A policy's class, loaded once in a process: what is compiled for a class is found again."""
-    return load_policy(use)
+def _length_of(workload: str) -> tuple[int, bool]:
+    given = json.loads(workload)
+    source = open_workload(workload_model(given).model_validate(given), seed=0)
+    return source.n_ops or 0, meets(source)
 
 
 def _stops_at(stop: Event) -> Callable[[int, int], None]:

@@ -1,5 +1,6 @@
 """Tells how a sweep gets on: a live bar on a terminal, a line per run elsewhere."""
 
+import time
 from typing import Protocol
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from allocsim.experiment.sweep import Run
 from allocsim.user_text import printable_lines, shortened
 
 _LONGEST_TITLE = 160
+_MANY_RUNS = 500
 
 
 class Reporter(Protocol):
@@ -25,6 +27,9 @@ class Reporter(Protocol):
 
     def begin(self, n_runs: int, n_kept: int) -> None:
         """`n_runs` are to be made; `n_kept` were there already."""
+
+    def note_compiling(self, codes: list[str]) -> None:
+        """That code is being compiled while the first runs make a start interpreted."""
 
     def end_run(self, run: Run, words: str, failed: bool) -> None:
         """A run ended; `words` tell its result or why it failed."""
@@ -39,21 +44,32 @@ def reporter_for(console: Console) -> Reporter:
 
 
 class PlainReporter:
-    """One line per run, for logs and pipes."""
+    """One line per run, for logs and pipes; of more than _MANY_RUNS, one a second."""
 
     def __init__(self, console: Console):
         self._console = console
         self._done = 0
         self._total = 0
+        self._quiet_until = 0.0
 
     def begin(self, n_runs: int, n_kept: int) -> None:
         """Says how much there is to do."""
         self._total = n_runs
         self._print(f"{n_runs} runs to make, {n_kept} kept from before")
 
+    def note_compiling(self, codes: list[str]) -> None:
+        """Names the code."""
+        if codes:
+            self._print(compiling_line(codes))
+
     def end_run(self, run: Run, words: str, failed: bool) -> None:
-        """Prints the run and its result."""
+        """Prints the run and its result; of very many runs one now and then, and failures."""
         self._done += 1
+        now = time.monotonic()
+        is_last = self._done == self._total
+        if self._total > _MANY_RUNS and not failed and not is_last and now < self._quiet_until:
+            return
+        self._quiet_until = now + 1
         mark = "FAILED " if failed else ""
         width = len(str(self._total))
         self._print(f"{self._done:>{width}}/{self._total}  {mark}{_title(run)}: {words}")
@@ -90,6 +106,11 @@ class LiveReporter:
         self._progress.update(self._task, total=n_runs)
         self._progress.start()
 
+    def note_compiling(self, codes: list[str]) -> None:
+        """Names the code above the bar."""
+        if codes:
+            self._console.print(compiling_line(codes))
+
     def end_run(self, run: Run, words: str, failed: bool) -> None:
         """Moves the bar."""
         self._progress.advance(self._task)
@@ -100,6 +121,11 @@ class LiveReporter:
     def close(self) -> None:
         """Leaves the bar as it stands."""
         self._progress.stop()
+
+
+def compiling_line(codes: list[str]) -> str:
+    """What users read while code is compiled for the first time."""
+    return f"compiling {', '.join(codes)}, once, about 20 s each; runs start interpreted"
 
 
 def _title(run: Run) -> str:

@@ -5,9 +5,10 @@ from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from allocsim.compile_ahead import CompileAhead
 from allocsim.display_units import show_bytes, show_ns
 from allocsim.experiment.crew import Crew, Kind
-from allocsim.experiment.perform import Failure, perform
+from allocsim.experiment.perform import Failure, codes_needed, perform
 from allocsim.experiment.progress import Reporter
 from allocsim.experiment.records import StoredRun
 from allocsim.experiment.store import RunStore
@@ -49,12 +50,16 @@ def make_runs(
     missing = [run for key, run in by_key.items() if key not in outcome.stored]
     reporter.begin(len(missing), outcome.kept)
     sweep = _Sweep(outcome, store, reporter, missing)
+    codes = codes_needed(missing)
+    reporter.note_compiling([str(code) for code in codes])
+    compiling = CompileAhead(codes, jobs)
     try:
         if missing:
             sweep.work(Crew(kind, min(jobs, len(missing))))
     except KeyboardInterrupt:
         outcome.interrupted = True
     finally:
+        compiling.close()
         reporter.close()
     return outcome
 
