@@ -86,11 +86,11 @@ def simulations(monkeypatch):
     """Replaces the engine; the list holds (parameters, seed) of every simulation made."""
     made = []
 
-    def simulate(source, _policy, *, parameters, **_options):
-        made.append((parameters, source.seed))
-        return _made_up(parameters)
+    def run_spec(spec, _observers):
+        made.append((spec.parameters, spec.seed))
+        return _made_up(spec.parameters)
 
-    monkeypatch.setattr(perform, "simulate", simulate)
+    monkeypatch.setattr(perform, "run_spec", run_spec)
     return made
 
 

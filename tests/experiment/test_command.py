@@ -86,15 +86,15 @@ def test_a_damaged_run_is_computed_again(run, simulations, tmp_path):
 
 def interrupt_after(monkeypatch, n_runs, error):
     """The engine works for `n_runs` simulations, and raises `error` in each after that."""
-    engine, left = perform.simulate, [n_runs]
+    engine, left = perform.run_spec, [n_runs]
 
-    def simulate(*arguments, **options):
+    def run_spec(*arguments, **options):
         if left[0] == 0:
             raise error
         left[0] -= 1
         return engine(*arguments, **options)
 
-    monkeypatch.setattr(perform, "simulate", simulate)
+    monkeypatch.setattr(perform, "run_spec", run_spec)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(
@@ -237,12 +237,12 @@ def test_two_sweeps_do_not_write_to_one_folder(run, simulations, tmp_path):
 
 
 def test_exhausted_memory_and_unmeasured_costs_are_told(run, console, made_up, monkeypatch):
-    def simulate(_source, _policy, *, parameters, **_options):
-        result = made_up(parameters)
-        result.totals["failed_requests"] = 3 if parameters["threshold"] == 1 else 0
+    def run_spec(spec, _observers):
+        result = made_up(spec.parameters)
+        result.totals["failed_requests"] = 3 if spec.parameters["threshold"] == 1 else 0
         return result
 
-    monkeypatch.setattr(perform, "simulate", simulate)
+    monkeypatch.setattr(perform, "run_spec", run_spec)
     run()
     assert "unit costs: shipped" in console.text()
     assert "not this machine's: see allocsim calibrate" in console.text()
