@@ -59,8 +59,7 @@ class PlainReporter:
 
     def note_compiling(self, codes: list[str]) -> None:
         """Names the code."""
-        if codes:
-            self._print(compiling_line(codes))
+        self._print(compiling_line(codes))
 
     def end_run(self, run: Run, words: str, failed: bool) -> None:
         """Prints the run and its result; of very many runs one now and then, and failures."""
@@ -108,8 +107,7 @@ class LiveReporter:
 
     def note_compiling(self, codes: list[str]) -> None:
         """Names the code above the bar."""
-        if codes:
-            self._console.print(compiling_line(codes))
+        self._console.print(compiling_line(codes))
 
     def end_run(self, run: Run, words: str, failed: bool) -> None:
         """Moves the bar."""

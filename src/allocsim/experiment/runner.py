@@ -51,7 +51,8 @@ def make_runs(
     reporter.begin(len(missing), outcome.kept)
     sweep = _Sweep(outcome, store, reporter, missing)
     codes = codes_needed(missing)
-    reporter.note_compiling([str(code) for code in codes])
+    if codes:
+        reporter.note_compiling([str(code) for code in codes])
     compiling = CompileAhead(codes, jobs)
     try:
         if missing:
