@@ -1,5 +1,9 @@
-import numpy as np
+import warnings
 
+import numpy as np
+import pytest
+
+from allocsim.experiment import statistics
 from allocsim.experiment.statistics import confidence_interval
 
 
@@ -28,3 +32,20 @@ def test_two_values_have_a_finite_interval_between_them():
 def test_the_same_values_always_give_the_same_interval():
     values = [1.0, 2.0, 4.0, 8.0]
     assert confidence_interval(values) == confidence_interval(values)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_is_the_interval_that_scipy_gives(seed):
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(seed)
+    values = rng.lognormal(3, 1, int(rng.integers(2, 12)))
+    same = {"n_resamples": statistics._RESAMPLES, "rng": np.random.default_rng(statistics._SEED)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy's, where the interval is undefined
+        theirs = bootstrap((values,), np.mean, **same).confidence_interval
+    ours = confidence_interval(values.tolist())
+    if np.isfinite([theirs.low, theirs.high]).all():
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-12)
+    else:
+        assert min(values) <= ours.low < ours.high <= max(values)
