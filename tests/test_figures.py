@@ -10,8 +10,8 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from allocsim.errors import InputError, OutputError, SimulationError
-from allocsim.experiment import perform
 from allocsim.experiment.command import run_command
+from allocsim.experiment.execution import execute
 from allocsim.experiment.manifest import seal_manifest
 from allocsim.experiment.results_writer import write_tables
 from allocsim.figures.axes import parameter_scale
@@ -109,7 +109,8 @@ def folder(tmp_path_factory):
     (base / "bump.py").write_text(POLICY)
     (base / "drawn.toml").write_text(SPEC)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perform, "simulate", made_up)
+        patch.setattr(execute, "simulate", made_up)
+        patch.setattr(execute, "needs_process", lambda run: False)
         console = Console(file=io.StringIO())
         run_command(str(base / "drawn.toml"), base / "out", 1, False, console)
     return base / "out"
@@ -323,7 +324,8 @@ def results_of(base, policies, workloads=("small", "large"), simulate=made_up, f
     )
     (base / "odd.toml").write_text(f'name = "odd"\n{policies}\n{spec}')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perform, "simulate", simulate)
+        patch.setattr(execute, "simulate", simulate)
+        patch.setattr(execute, "needs_process", lambda run: False)
         run_command(str(base / "odd.toml"), base / "out", 1, False, Console(file=io.StringIO()))
     return base / "out"
 
@@ -554,7 +556,8 @@ def threads_folder(tmp_path_factory):
     (base / "bump.py").write_text(POLICY)
     (base / "met.toml").write_text(THREADS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perform, "simulate", met)
+        patch.setattr(execute, "simulate", met)
+        patch.setattr(execute, "needs_process", lambda run: False)
         console = Console(file=io.StringIO())
         run_command(str(base / "met.toml"), base / "out", 1, False, console)
     return base / "out"

@@ -11,6 +11,7 @@ from pathlib import Path
 from allocsim.errors import InputError
 
 _CPU_INFO = Path("/proc/cpuinfo")
+_CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 _ELSEWHERE = "simulate, run and figures work here"
 
 
@@ -60,3 +61,12 @@ def cpu_info() -> dict[str, str]:
 def cpu_model() -> str:
     """The processor's name, as far as the system says it."""
     return cpu_info().get("model name") or platform.processor() or platform.machine()
+
+
+def memory_bytes() -> int:
+    """Physical memory that this process may use: the machine's, or its control group's limit."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(memory, int(_CGROUP_MEMORY.read_text()))
+    except (OSError, ValueError):  # none, or "max"
+        return memory

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from allocsim.experiment import perform
+from allocsim.experiment.execution import execute
 from allocsim.metrics import SAMPLE_COLUMNS, THREAD_COLUMNS, WALK_COLUMNS
 from allocsim.simulation import Result
 
@@ -90,7 +90,8 @@ def simulations(monkeypatch):
         made.append((spec.parameters, spec.seed))
         return _made_up(spec.parameters)
 
-    monkeypatch.setattr(perform, "run_spec", run_spec)
+    monkeypatch.setattr(execute, "run_spec", run_spec)
+    monkeypatch.setattr(execute, "needs_process", lambda run: False)
     return made
 
 

@@ -9,10 +9,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from io import StringIO
-from threading import Event
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,9 +20,12 @@ from rich.console import Console
 
 from allocsim.errors import InputError, SimulationError
 from allocsim.experiment import command as command_module
-from allocsim.experiment import perform
 from allocsim.experiment import store as store_module
 from allocsim.experiment.command import run_command
+from allocsim.experiment.execution import execute
+from allocsim.experiment.execution.executors import InlineExecutor
+from allocsim.experiment.execution.limits import Limits
+from allocsim.experiment.execution.processes import Stopped, processes
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.progress import LiveReporter, PlainReporter
 from allocsim.experiment.results import read_results
@@ -30,6 +33,8 @@ from allocsim.experiment.runner import make_runs
 from allocsim.experiment.store import RunStore, StoreError
 from allocsim.experiment.sweep import expand
 from allocsim.experiment.table import summary_view
+
+NO_LIMITS = Limits("off", None, in_processes=False)
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_a_damaged_run_is_computed_again(run, simulations, tmp_path):
 
 def interrupt_after(monkeypatch, n_runs, error):
     """The engine works for `n_runs` simulations, and raises `error` in each after that."""
-    engine, left = perform.run_spec, [n_runs]
+    engine, left = execute.run_spec, [n_runs]
 
     def run_spec(*arguments, **options):
         if left[0] == 0:
@@ -94,7 +99,7 @@ def interrupt_after(monkeypatch, n_runs, error):
         left[0] -= 1
         return engine(*arguments, **options)
 
-    monkeypatch.setattr(perform, "run_spec", run_spec)
+    monkeypatch.setattr(execute, "run_spec", run_spec)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(
@@ -242,7 +247,8 @@ def test_exhausted_memory_and_unmeasured_costs_are_told(run, console, made_up, m
         result.totals["failed_requests"] = 3 if spec.parameters["threshold"] == 1 else 0
         return result
 
-    monkeypatch.setattr(perform, "run_spec", run_spec)
+    monkeypatch.setattr(execute, "run_spec", run_spec)
+    monkeypatch.setattr(execute, "needs_process", lambda run: False)
     run()
     assert "unit costs: shipped" in console.text()
     assert "not this machine's: see allocsim calibrate" in console.text()
@@ -328,24 +334,27 @@ def test_results_of_the_older_format_are_computed_again(run, simulations, tmp_pa
     assert len(read_results(tmp_path / "out").rows) == 6
 
 
-def test_threads_make_the_runs_of_compiled_policies(
-    experiment_file, tmp_path, console, simulations
-):
+@pytest.mark.parametrize(
+    "executor", [lambda: ThreadPoolExecutor(2), InlineExecutor], ids=["threads", "inline"]
+)
+def test_any_executor_makes_the_runs(executor, experiment_file, tmp_path, console, simulations):
     runs = expand(load_experiment(experiment_file))
     store = RunStore(tmp_path / "out")
-    with store.writing():
+    with store.writing(), executor() as workers:
         reporter = PlainReporter(console)
-        outcome = make_runs(runs, store, reporter, kind="threads", jobs=2, force=False)
+        outcome = make_runs(runs, store, reporter, workers, jobs=2, limits=NO_LIMITS)
     assert outcome.stored.keys() == {run.key for run in runs}
     assert len(simulations) == 6
 
 
-def test_threads_stop_at_their_next_sample(experiment_file):
+def test_runs_in_threads_stop_at_their_next_sample(experiment_file, monkeypatch):
+    monkeypatch.setattr(execute, "needs_process", lambda run: False)
     [first, *_] = expand(load_experiment(experiment_file))
-    stop = Event()
-    stop.set()
-    with pytest.raises(perform.Stopped):
-        perform.perform(first, stop)
+    processes.stop("a sweep")
+    with pytest.raises(Stopped):
+        execute.execute_run(first, NO_LIMITS, "a sweep")
+    late = execute.execute_run(first, replace(NO_LIMITS, time_s=1e-9), "another")
+    assert re.fullmatch(r"op \d+: it took longer than 1e-09 s .*limits.time_s.*", late.message)
 
 
 SLEEPY = """\
@@ -452,5 +461,8 @@ def test_a_worker_that_dies_fails_its_run_only(command, tmp_path):
     process = command("if self.threshold == 10: os._exit(9)")
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 1, text
-    assert "FAILED steady, bump threshold=10, seed 1: its worker process died" in text
+    assert re.search(
+        r"FAILED steady, bump threshold=10, seed 1: (op \d+: )?its worker process died: exit code",
+        text,
+    )
     assert len(read_results(tmp_path / "out").rows) == 4

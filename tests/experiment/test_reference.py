@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from allocsim import resources
+from allocsim.experiment.execution.limits import LimitOptions
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.spec import (
     ExperimentFile,
@@ -27,6 +28,7 @@ TABLES = {
     ("workloads", 0, "calls"): Calls,
     ("workloads", 0, "accesses"): Accesses,
     ("kernel",): MachineOptions,
+    ("limits",): LimitOptions,
 }
 SIZES = [Uniform, LogUniform, LogNormal, Pareto, Choice]
 

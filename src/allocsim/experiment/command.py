@@ -1,13 +1,18 @@
 """`allocsim run`: from an experiment's file to results, a table and an exit code."""
 
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from allocsim.experiment.crew import Kind
+from allocsim.experiment.execution.limits import Limits
+from allocsim.experiment.execution.processes import processes
 from allocsim.experiment.load import load_experiment
+from allocsim.experiment.manifest import failed_before
 from allocsim.experiment.progress import reporter_for
 from allocsim.experiment.results_writer import (
     parameter_units,
@@ -20,11 +25,10 @@ from allocsim.experiment.setting_warnings import warnings_of_experiment
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.store import RunStore
 from allocsim.experiment.summary import settings_of, turns_of
-from allocsim.experiment.sweep import MAX_RUNS, expand
+from allocsim.experiment.sweep import MAX_RUNS, Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
 from allocsim.kernel import CostTable
 from allocsim.platform_support import usable_cpus
-from allocsim.policy import policy_names
 
 
 def run_command(
@@ -51,13 +55,16 @@ def run_command(
     store = RunStore(root)
     report = None
     try:
-        with store.writing():
+        with store.writing(), _threads(jobs) as executor:
+            _say_what_failed_before(runs, root, force, console)
+            limits = Limits.of(experiment.file.limits, jobs)
             outcome = make_runs(
                 runs,
                 store,
                 reporter_for(console),
-                kind=_kind(experiment, jobs),
+                executor,
                 jobs=jobs,
+                limits=limits,
                 force=force,
             )
             report = _Report(experiment, outcome, root)
@@ -70,12 +77,23 @@ def run_command(
     return outcome.exit_code
 
 
-def _kind(experiment: Experiment, jobs: int) -> Kind:
-    """Shipped policies run compiled, which releases the GIL, so threads do; others may not."""
-    if jobs == 1:
-        return "here"
-    shipped = all(policy.use in policy_names() for policy in experiment.policies)
-    return "threads" if shipped and not experiment.file.referee else "processes"
+@contextmanager
+def _threads(jobs: int) -> Iterator[Executor]:
+    """An executor for `jobs` runs at once; what an interrupted one still does is not awaited."""
+    executor = ThreadPoolExecutor(jobs)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        processes.close()
+
+
+def _say_what_failed_before(runs: list[Run], root: Path, force: bool, console: Console) -> None:
+    """Failures may come from limits or a busy machine, so these runs are tried again."""
+    n_failed = len(failed_before(root) & {run.key for run in runs})
+    if n_failed and not force:
+        line = f"{_runs(n_failed)} failed before; tried again now"
+        console.print(line, markup=False, soft_wrap=True)
 
 
 class _Report:

@@ -42,6 +42,14 @@ def seal_manifest(manifest: dict[str, Any]) -> bytes:
     return (json.dumps(plain | {"sha256": _hash(plain)}, indent=1) + "\n").encode()
 
 
+def failed_before(root: Path) -> set[str]:
+    """The keys of runs that failed in the sweep that wrote the folder's manifest, if one did."""
+    try:
+        return {failure["key"] for failure in read_manifest(root / "manifest.json")["failed"]}
+    except (InputError, KeyError, TypeError):
+        return set()
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest in a file; InputError when it is damaged or of another format."""
     try:

@@ -1,20 +1,27 @@
 """Makes the runs of an experiment that are not there yet, and keeps whatever gets finished."""
 
-from collections import deque
-from concurrent.futures import BrokenExecutor, Future
+import os
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
-from typing import Any
 
 from allocsim.compile_ahead import CompileAhead
 from allocsim.display_units import show_bytes, show_ns
-from allocsim.experiment.crew import Crew, Kind
-from allocsim.experiment.perform import Failure, codes_needed, perform
+from allocsim.experiment.execution.execute import execute_runs
+from allocsim.experiment.execution.limits import Limits
+from allocsim.experiment.execution.plan import codes_needed
+from allocsim.experiment.execution.processes import processes
+from allocsim.experiment.execution.transfer import Failure
 from allocsim.experiment.progress import Reporter
-from allocsim.experiment.records import StoredRun
+from allocsim.experiment.records import Record, StoredRun
 from allocsim.experiment.store import RunStore
 from allocsim.experiment.sweep import Run
 
-_DIED = Failure("its worker process died: perhaps killed for want of memory; try --jobs 1")
+_BATCH_S = 0.2
+_MOST_IN_BATCH = 64
+"""Short runs are submitted together, up to so many, and for so long."""
+
+_LAST_S = 0.5
+"""How long an interrupted sweep waits for runs that are about to end."""
 
 
 @dataclass
@@ -34,12 +41,20 @@ class Outcome:
 
 
 def make_runs(
-    runs: list[Run], store: RunStore, reporter: Reporter, *, kind: Kind, jobs: int, force: bool
+    runs: list[Run],
+    store: RunStore,
+    reporter: Reporter,
+    executor: Executor,
+    *,
+    jobs: int,
+    limits: Limits,
+    force: bool = False,
 ) -> Outcome:
     """Makes the runs whose results are missing, or all if `force`; a key is computed once.
 
-    Ctrl-C ends it with the outcome so far. A failing run does not stop the others; StoreError does.
-    The caller holds the store's lock.
+    executor: makes the runs, `jobs` of them at once; it stays open. Ctrl-C ends it with the outcome
+    so far. A failing run does not stop the others; StoreError does. The caller holds the store's
+    lock.
     """
     outcome = Outcome(runs)
     by_key = {run.key: run for run in runs}
@@ -49,14 +64,12 @@ def make_runs(
     outcome.kept = len(outcome.stored)
     missing = [run for key, run in by_key.items() if key not in outcome.stored]
     reporter.begin(len(missing), outcome.kept)
-    sweep = _Sweep(outcome, store, reporter, missing)
     codes = codes_needed(missing)
     if codes:
         reporter.note_compiling([str(code) for code in codes])
     compiling = CompileAhead(codes, jobs)
     try:
-        if missing:
-            sweep.work(Crew(kind, min(jobs, len(missing))))
+        _Sweep(outcome, store, reporter, missing).work(executor, jobs, limits)
     except KeyboardInterrupt:
         outcome.interrupted = True
     finally:
@@ -72,60 +85,91 @@ class _Sweep:
         self._outcome = outcome
         self._store = store
         self._reporter = reporter
-        self._queue = deque(missing)
-        self._suspects: deque[Run] = deque()
+        self._left = missing[::-1]
+        self._alone: list[Run] = []
+        self._calls: dict[Future[list[Record | Failure]], list[Run]] = {}
+        self._n_ended = 0
+        self._seconds = 0.0
+        self._name = os.urandom(8).hex()
 
-    def work(self, crew: Crew) -> None:
-        """Keeps the crew busy until nothing is left; whatever goes wrong, no worker is left."""
+    def work(self, executor: Executor, jobs: int, limits: Limits) -> None:
+        """Keeps the executor busy until nothing is left; whatever goes wrong, no run goes on."""
         try:
-            while self._queue or self._suspects or crew.busy:
-                self._hand_out(crew)
-                self._take_in(crew)
-        except BaseException:
-            crew.stop()
+            while self._left or self._alone or self._calls:
+                while (self._left or self._alone) and len(self._calls) < 2 * jobs:
+                    batch = self._next_batch(jobs)
+                    self._calls[_submit(executor, batch, limits, self._name)] = batch
+                self._collect(wait(self._calls, return_when=FIRST_COMPLETED).done)
+        except BaseException as error:
+            self._stop()
+            if isinstance(error, KeyboardInterrupt):
+                self._collect_last()
             raise
-        crew.close()
 
-    def _hand_out(self, crew: Crew) -> None:
-        """Gives out runs; those that may have killed a worker go alone, to find out which does."""
-        if self._suspects:
-            if not crew.busy:
-                self._submit(crew, self._suspects.popleft(), True)
-            return  # not even beside the last of them: whoever dies there would be blamed on it
-        while self._queue and crew.has_room:
-            self._submit(crew, self._queue.popleft(), False)
+    def _next_batch(self, jobs: int) -> list[Run]:
+        """Runs for one call: as many as take a fifth of a second, if all are like those before."""
+        if self._alone:
+            return [self._alone.pop()]
+        if not self._n_ended:
+            return [self._left.pop()]
+        n = int(_BATCH_S * self._n_ended / max(self._seconds, 1e-9))
+        n = max(1, min(n, _MOST_IN_BATCH, len(self._left) // (2 * jobs)))
+        return [self._left.pop() for _ in self._left[:n]]
 
-    def _submit(self, crew: Crew, run: Run, alone: bool) -> None:
-        crew.submit((run, alone), perform, run)
-
-    def _take_in(self, crew: Crew) -> None:
-        for (run, alone), future in crew.collect():
-            if isinstance(future.exception(), BrokenExecutor):
-                self._bury(crew, run, alone)
+    def _collect(self, done: set[Future[list[Record | Failure]]]) -> None:
+        for future in done:
+            batch = self._calls.pop(future)
+            error = future.exception()
+            if error is None:
+                for run, result in zip(batch, future.result(), strict=True):
+                    self._record(run, result)
+            elif not isinstance(error, Exception):
+                raise error
+            elif len(batch) > 1:  # each alone, to find out which of them it is
+                self._alone += batch
             else:
-                self._note(run, future)
+                self._fail(batch[0], Failure(f"its executor gave up: {_text(error)}"))
 
-    def _bury(self, crew: Crew, run: Run, alone: bool) -> None:
-        """A worker died. The run was alone with it and so is to blame, or will be tried alone."""
-        lost = [each for each, _ in crew.replace()]
-        if alone:
-            self._fail(run, _DIED)
-        else:
-            self._suspects.extend([run, *lost])
+    def _stop(self) -> None:
+        """Ends all runs: processes are killed, and threads stop at their next sample."""
+        for future in self._calls:
+            future.cancel()
+        processes.stop(self._name)
 
-    def _note(self, run: Run, future: Future[Any]) -> None:
-        result = future.result()
+    def _collect_last(self) -> None:
+        done = wait(self._calls, timeout=_LAST_S).done
+        self._collect({f for f in done if not f.cancelled() and f.exception() is None})
+
+    def _record(self, run: Run, result: Record | Failure) -> None:
+        self._n_ended += 1
         if isinstance(result, Failure):
             self._fail(run, result)
-        else:
-            stored = result.stored()
-            self._store.write(result)
-            self._outcome.stored[run.key] = stored
-            self._reporter.end_run(run, _words(stored), failed=False)
+            return
+        self._seconds += result.seconds
+        stored = result.stored()
+        self._store.write(result)
+        self._outcome.stored[run.key] = stored
+        self._reporter.end_run(run, _words(stored), failed=False)
 
     def _fail(self, run: Run, failure: Failure) -> None:
         self._outcome.failed[run.key] = failure
         self._reporter.end_run(run, failure.message, failed=True)
+
+
+def _submit(
+    executor: Executor, batch: list[Run], limits: Limits, sweep: str
+) -> Future[list[Record | Failure]]:
+    """The call's future; it has failed already where the executor is broken."""
+    try:
+        return executor.submit(execute_runs, batch, limits, sweep)
+    except BrokenExecutor as error:
+        future: Future[list[Record | Failure]] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _words(stored: StoredRun) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from allocsim.experiment.axis import Axis
+from allocsim.experiment.execution.limits import LimitOptions
 from allocsim.machine import MachineOptions
 from allocsim.policy import Policy
 from allocsim.strict_toml import StrictModel, shortened
@@ -67,6 +68,7 @@ class ExperimentFile(StrictModel):
     writing: bool = True
     costs: str | None = None
     kernel: MachineOptions = MachineOptions()
+    limits: LimitOptions = LimitOptions()
 
     @model_validator(mode="before")
     @classmethod

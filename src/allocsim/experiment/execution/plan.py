@@ -1,0 +1,78 @@
+"""What the engine needs to know of runs, and the code that it pays to compile for a sweep."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from allocsim.compile_ahead import Code, codes_that_pay
+from allocsim.driver import Driver
+from allocsim.engine import is_warm, meets
+from allocsim.experiment.sweep import Run
+from allocsim.machine import Machine
+from allocsim.runspec import RunSpec
+from allocsim.workload import open_workload, workload_model
+
+_warm: set[Code] = set()
+
+
+def spec_of(run: Run) -> RunSpec:
+    """What the engine needs to know of a run."""
+    return RunSpec(
+        workload=workload_model(run.workload_spec).model_validate(run.workload_spec),
+        policy=run.policy,
+        parameters=run.parameters,
+        machine=_machine(json.dumps(run.kernel), run.costs),
+        samples=run.samples,
+        walks=run.walks,
+        writing=run.writing,
+        seed=run.seed,
+        referee=run.referee,
+        policy_name=run.label,
+    )
+
+
+def codes_needed(runs: Iterable[Run]) -> list[Code]:
+    """The code that it pays to compile for these runs, and that the cache lacks."""
+    return codes_that_pay((spec_of(run), *length_of(run)) for run in runs)
+
+
+def needs_process(run: Run) -> bool:
+    """Whether a run is made in a worker process: a user's code, or interpreted so far."""
+    return run.referee or _is_file(run.policy) or not _runs_compiled(run)
+
+
+def length_of(run: Run) -> tuple[int, bool]:
+    """How many ops a run has, 0 where that is unknown, and whether its threads meet."""
+    return _length_of(json.dumps(run.workload_spec))
+
+
+def _is_file(policy: str) -> bool:
+    return policy.partition(":")[0].endswith(".py")
+
+
+def _runs_compiled(run: Run) -> bool:
+    """Whether the code of a shipped policy is in the cache by now."""
+    machine = _machine(json.dumps(run.kernel), run.costs)
+    code = Code.of(run.policy, machine, length_of(run)[1])
+    if code not in _warm and is_warm(_driver_of(code), code.points()):
+        _warm.add(code)
+    return code in _warm
+
+
+@cache
+def _driver_of(code: Code) -> Driver:
+    return code.driver()
+
+
+@cache
+def _machine(kernel: str, costs: str | None) -> Machine:
+    """One machine for all runs that share it: a cost table is read once."""
+    return Machine(**json.loads(kernel), costs=Path(costs) if costs else None)
+
+
+@cache
+def _length_of(workload: str) -> tuple[int, bool]:
+    given = json.loads(workload)
+    source = open_workload(workload_model(given).model_validate(given), seed=0)
+    return source.n_ops or 0, meets(source)
