@@ -102,6 +102,17 @@ def made_up(source, _policy, *, parameters, samples, **_options):
     )
 
 
+def replace_engine(patch, simulate):
+    """Has `simulate` make the results of an experiment's runs."""
+
+    def run_spec(spec, _observers):
+        options = {"parameters": spec.parameters, "samples": spec.samples}
+        return simulate(spec.source(), spec.policy, **options)
+
+    patch.setattr(execute, "run_spec", run_spec)
+    patch.setattr(execute, "needs_process", lambda run: False)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Results of a made-up experiment: two workloads, a swept policy and a fixed one, 3 seeds."""
@@ -109,8 +120,7 @@ def folder(tmp_path_factory):
     (base / "bump.py").write_text(POLICY)
     (base / "drawn.toml").write_text(SPEC)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "simulate", made_up)
-        patch.setattr(execute, "needs_process", lambda run: False)
+        replace_engine(patch, made_up)
         console = Console(file=io.StringIO())
         run_command(str(base / "drawn.toml"), base / "out", 1, False, console)
     return base / "out"
@@ -324,8 +334,7 @@ def results_of(base, policies, workloads=("small", "large"), simulate=made_up, f
     )
     (base / "odd.toml").write_text(f'name = "odd"\n{policies}\n{spec}')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "simulate", simulate)
-        patch.setattr(execute, "needs_process", lambda run: False)
+        replace_engine(patch, simulate)
         run_command(str(base / "odd.toml"), base / "out", 1, False, Console(file=io.StringIO()))
     return base / "out"
 
@@ -556,8 +565,7 @@ def threads_folder(tmp_path_factory):
     (base / "bump.py").write_text(POLICY)
     (base / "met.toml").write_text(THREADS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "simulate", met)
-        patch.setattr(execute, "needs_process", lambda run: False)
+        replace_engine(patch, met)
         console = Console(file=io.StringIO())
         run_command(str(base / "met.toml"), base / "out", 1, False, console)
     return base / "out"
