@@ -87,7 +87,7 @@ def test_the_table_and_the_json_tell_of_the_costs(allocsim, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[2].startswith("  with 95 % of certainty") and " - " in lines[2]
     assert lines[-1].startswith("unit costs: costs.toml")
-    provenance = json.loads(allocsim(*simulate, "--json").stdout)["provenance"]
+    provenance = json.loads(allocsim(*simulate, "--json").stdout)["runs"][0]["provenance"]
     assert provenance["costs"]["table"] == "costs.toml"
     assert len(provenance["cpu_interval_ns"]["cpu_ns"]) == 2
     assert "95 %" not in allocsim(*simulate[:-1], "sure.toml").stdout

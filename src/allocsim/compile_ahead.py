@@ -17,7 +17,7 @@ from allocsim.machine import Machine
 from allocsim.policy import load_policy
 from allocsim.runspec import RunSpec
 
-_CHILD = """\
+CHILD = """\
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.path[:] = json.loads(sys.argv[1])
@@ -153,7 +153,7 @@ class CompileAhead:
         if self._closed:
             return Compiled(code, refused="interrupted")
         process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, json.dumps(sys.path), _as_text(code)],
+            [sys.executable, "-c", CHILD, json.dumps(sys.path), as_text(code)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -169,7 +169,7 @@ class CompileAhead:
         return Compiled(code, **json.loads(answer))
 
 
-def _as_text(code: Code) -> str:
+def as_text(code: Code) -> str:
     """The code as JSON: of the machine, what decides on the kernel's class."""
     kernel = {"huge_pages": code.machine.huge_pages, "memory_bytes": code.machine.memory_bytes}
     return json.dumps({"policy": code.policy, "machine": kernel, "threaded": code.threaded})

@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress
 
+from allocsim.compile_ahead import Code
+from allocsim.compile_later import note_use
+from allocsim.engine import meets
 from allocsim.errors import InputError, printable
 from allocsim.experiment.setting_warnings import warnings_of_command
 from allocsim.experiment.settings import NO_SETTINGS, Settings, parse_settings
@@ -152,6 +155,17 @@ def simulate_command(request: SimulateRequest, output: JsonOutput) -> None:
         title = f"{request.workload}, {results[0].totals['ops']:,} ops"
         say("\n".join(ResultTable(title, list(specs), results).lines()))
         say(next(iter(specs.values())).machine.cost_table.origin())
+    for spec, result in zip(specs.values(), results, strict=True):
+        _compile_later(spec, result)
+
+
+def _compile_later(spec: RunSpec, result: Result) -> None:
+    """Has a policy compiled for later runs that was interpreted often enough."""
+    if spec.mode != "auto" or spec.referee or result.provenance["compiled"]:
+        return
+    code = Code.of(str(spec.policy), spec.machine, meets(spec.source()))
+    if note_use(code, int(result.totals["ops"])):
+        say(f"compiling {code} in the background, so that later runs are faster", sys.stderr)
 
 
 def _warnings(request: SimulateRequest, specs: list[RunSpec]) -> list[str]:
@@ -175,7 +189,7 @@ def specs_of(request: SimulateRequest) -> dict[str, RunSpec]:
         name = choice.name if choice.name not in specs else f"{choice.name} ({len(specs) + 1})"
         specs[name] = RunSpec(
             workload=request.workload,
-            policy=policy,
+            policy=choice.use,
             parameters=common | own,
             machine=machine,
             mode=request.mode,
