@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import allocsim
+from allocsim.errors import InputError
 from allocsim.policy import Policy
 
 _PACKAGE = Path(allocsim.__file__).parent
@@ -79,9 +80,19 @@ def policy_hash(policy: type[Policy]) -> str:
         digest.update(path.read_bytes())
     for cls in policy.__mro__:
         if cls is not object and getattr(inspect.getmodule(cls), "__file__", None) is None:
-            digest.update(inspect.getsource(cls).encode())
+            digest.update(_source_of_class(cls).encode())
     digest.update(code_hash("allocsim.simulation", *sorted(modules)).encode())
     return digest.hexdigest()
+
+
+def _source_of_class(cls: type) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        raise InputError(
+            f"the source of {cls.__name__} is not known, so its results could not be told from "
+            "those of another class; define it in a file, a module or a notebook cell"
+        ) from None
 
 
 def _sources_of(policy: type[Policy]) -> tuple[set[Path], set[str]]:

@@ -186,6 +186,12 @@ def _resident_bytes(pid: int) -> int:
 
 # ---- in the child
 _describe: Callable[[], str] = str
+_serving = False
+
+
+def is_worker() -> bool:
+    """Whether this process is a LimitedProcess of another one."""
+    return _serving
 
 
 def report_status(describe: Callable[[], str]) -> None:
@@ -200,6 +206,8 @@ def report_status(describe: Callable[[], str]) -> None:
 
 def serve(socket_fd: int, notes_fd: int) -> None:
     """Answers calls until the parent closes the connection or ends. For the child only."""
+    global _serving
+    _serving = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     os.lseek(notes_fd, _STATUS_BYTES, os.SEEK_SET)
     faulthandler.enable(notes_fd, all_threads=False)

@@ -192,11 +192,39 @@ def with_kernel(
     return variant(policy, name, kernel=Part(kernel, parameters))  # type: ignore[return-value]
 
 
+_SESSION = "session:"
+
 BUILT_IN = {
     "glibc": "allocsim.glibc:Glibc",
     "mmap_only": "allocsim.glibc:MmapOnly",
     "brk_only": "allocsim.glibc:BrkOnly",
 }
+
+
+_of_this_process: dict[str, type[Policy]] = {}
+
+
+def name_of_class(policy: type[Policy]) -> str:
+    """A text from which `load_policy` finds a class again, in this process only if need be.
+
+    Classes of `__main__` and of interactive sessions are code that another process would have to
+    run as a whole to get at them: they are known in this process, as "session:NAME".
+    """
+    for name, place in BUILT_IN.items():
+        if place == f"{policy.__module__}:{policy.__qualname__}":
+            return name
+    file = getattr(sys.modules.get(policy.__module__), "__file__", None)
+    if policy.__module__ != "__main__" and file and "." not in policy.__qualname__:
+        return f"{file}:{policy.__qualname__}"
+    require_contract(policy, Policy)
+    name = f"{_SESSION}{policy.__qualname__}"
+    _of_this_process[name] = policy
+    return name
+
+
+def is_of_this_process(name: str) -> bool:
+    """Whether `load_policy` finds that name in this process only."""
+    return name.startswith(_SESSION)
 
 
 def policy_names() -> list[str]:
@@ -209,6 +237,8 @@ def load_policy(name: str) -> type[Policy]:
 
     A policy file runs as code, with the rights of the user. InputError when there is none.
     """
+    if name in _of_this_process:
+        return _of_this_process[name]
     if name in BUILT_IN:
         module, _, cls = BUILT_IN[name].partition(":")
         return getattr(importlib.import_module(module), cls)
@@ -224,7 +254,7 @@ def load_policy(name: str) -> type[Policy]:
 
 def is_shipped(name: str) -> bool:
     """Whether a policy is one of allocsim's own; every other one is a file that runs as code."""
-    return name.partition(":")[0] in policy_names()
+    return name in _of_this_process or name.partition(":")[0] in policy_names()
 
 
 def policy_file(name: str) -> Path:

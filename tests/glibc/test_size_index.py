@@ -7,7 +7,7 @@ import pytest
 from random_traces import Program
 
 from allocsim.driver import driver_for
-from allocsim.engine import drive_columns
+from allocsim.engine import drive_columns, no_samples
 from allocsim.glibc import Glibc
 from allocsim.glibc.chunks import N_BINS, NEXT_SIZE, SIZE, large_bin
 from allocsim.glibc.size_index import INDEXED_BYTES
@@ -50,7 +50,7 @@ def driven(policy, trace: Trace, compiled: bool = False, **parameters):
     columns = list(drive_columns(trace))
     addresses, faults = (np.zeros(len(trace), np.int64) for _ in range(2))
     columns[-2:] = addresses, faults
-    driver.run("drive", *columns, 0, len(trace), compiled=compiled)
+    driver.run("drive_sampled", *columns, 0, len(trace), *no_samples(), compiled=compiled)
     return driver, addresses, faults
 
 

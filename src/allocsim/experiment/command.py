@@ -1,34 +1,21 @@
 """`allocsim run`: from an experiment's file to results, a table and an exit code."""
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from allocsim.experiment.execution.limits import Limits
-from allocsim.experiment.execution.processes import processes
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.manifest import failed_before
 from allocsim.experiment.progress import reporter_for
-from allocsim.experiment.results_writer import (
-    parameter_units,
-    rows_of,
-    write_manifest,
-    write_tables,
-)
-from allocsim.experiment.runner import Outcome, make_runs
+from allocsim.experiment.results_writer import parameter_units
+from allocsim.experiment.run import Report, run_experiment
+from allocsim.experiment.runner import Outcome
 from allocsim.experiment.setting_warnings import warnings_of_experiment
 from allocsim.experiment.spec import Experiment
-from allocsim.experiment.store import RunStore
-from allocsim.experiment.summary import settings_of, turns_of
 from allocsim.experiment.sweep import MAX_RUNS, Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
 from allocsim.kernel import CostTable
-from allocsim.platform_support import usable_cpus
 
 
 def run_command(
@@ -51,41 +38,14 @@ def run_command(
     experiment = load_experiment(name, no_code=no_code)
     root = folder or Path("results") / experiment.name
     runs = expand(experiment, max_runs)
-    jobs = jobs or usable_cpus()
-    store = RunStore(root)
-    report = None
+    _say_what_failed_before(runs, root, force, console)
+    report = Report(experiment, root)
     try:
-        with store.writing(), _threads(jobs) as executor:
-            _say_what_failed_before(runs, root, force, console)
-            limits = Limits.of(experiment.file.limits, jobs)
-            outcome = make_runs(
-                runs,
-                store,
-                reporter_for(console),
-                executor,
-                jobs=jobs,
-                limits=limits,
-                force=force,
-            )
-            report = _Report(experiment, outcome, root)
-            store.flush()
-            report.write()
-    finally:
-        if report:  # though it could not be written: a full disk must not hide what came out
-            report.show_table(console)
-    report.show_closing(console)
-    return outcome.exit_code
-
-
-@contextmanager
-def _threads(jobs: int) -> Iterator[Executor]:
-    """An executor for `jobs` runs at once; what an interrupted one still does is not awaited."""
-    executor = ThreadPoolExecutor(jobs)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        processes.close()
+        run_experiment(report, runs, reporter_for(console), jobs=jobs, force=force)
+    finally:  # though it could not be written: a full disk must not hide what came out
+        _show_table(report, console)
+    _show_closing(report, console)
+    return report.outcome.exit_code
 
 
 def _say_what_failed_before(runs: list[Run], root: Path, force: bool, console: Console) -> None:
@@ -96,35 +56,19 @@ def _say_what_failed_before(runs: list[Run], root: Path, force: bool, console: C
         console.print(line, markup=False, soft_wrap=True)
 
 
-class _Report:
-    """What there is after a sweep, however it ended."""
+def _show_table(report: Report, console: Console) -> None:
+    """Prints the table of all settings."""
+    if report.rows:
+        units = parameter_units(report.experiment)
+        tolerance = report.experiment.file.tolerance
+        console.print(summary_view(report.rows, report.turns, units, tolerance))
 
-    def __init__(self, experiment: Experiment, outcome: Outcome, root: Path):
-        self._experiment = experiment
-        self._outcome = outcome
-        self._root = root
-        self._rows = rows_of(outcome)
 
-    @cached_property
-    def _turns(self) -> list[dict[str, Any]]:
-        return turns_of(settings_of(self._rows), self._experiment.file.tolerance)
-
-    def write(self) -> None:
-        """Writes it all; the tables first, which need no analysis."""
-        runs_sha256 = write_tables(self._rows, self._root)
-        write_manifest(self._experiment, self._outcome, self._root, self._turns, runs_sha256)
-
-    def show_table(self, console: Console) -> None:
-        """Prints the table of all settings."""
-        if self._rows:
-            units, tolerance = parameter_units(self._experiment), self._experiment.file.tolerance
-            console.print(summary_view(self._rows, self._turns, units, tolerance))
-
-    def show_closing(self, console: Console) -> None:
-        """Prints what to know of the table, and what to do next."""
-        lines = [*_warnings(self._experiment, self._rows), *_closing(self._outcome, self._root)]
-        for line in lines:
-            console.print(line, markup=False, soft_wrap=True)
+def _show_closing(report: Report, console: Console) -> None:
+    """Prints what to know of the table, and what to do next."""
+    lines = [*_warnings(report.experiment, report.rows), *_closing(report.outcome, report.root)]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _warnings(experiment: Experiment, rows: list[dict[str, Any]]) -> list[str]:

@@ -19,7 +19,7 @@ from allocsim.experiment.workload_entries import resolve_workload, workload_name
 from allocsim.input_files import is_file
 from allocsim.kernel.costs import CostTable
 from allocsim.simulation import check_source
-from allocsim.strict_toml import Problem, check_model, read_toml, shortened, unknown
+from allocsim.strict_toml import Problem, TomlFile, check_model, read_toml, shortened, unknown
 from allocsim.workload import open_workload
 
 
@@ -31,6 +31,11 @@ def load_experiment(name: str | Path, *, no_code: bool = False) -> Experiment:
     imported last, if nothing else is wrong, and refused with `no_code`.
     """
     file = read_toml(find_experiment(str(name)))
+    return experiment_in(file, no_code=no_code)
+
+
+def experiment_in(file: TomlFile, *, no_code: bool = False) -> Experiment:
+    """The experiment that a file's tables describe; see `load_experiment`."""
     base = file.path.parent
     parsed, problems = check_model(ExperimentFile, file.data)
     workloads, wrong = _workloads(file.data, base)

@@ -43,6 +43,27 @@ def reporter_for(console: Console) -> Reporter:
     return LiveReporter(console) if console.is_terminal else PlainReporter(console)
 
 
+def live_reporter(console: Console) -> Reporter:
+    """A bar, for terminals and notebooks."""
+    return LiveReporter(console)
+
+
+class SilentReporter:
+    """Says nothing."""
+
+    def begin(self, n_runs: int, n_kept: int) -> None:
+        """Nothing to say."""
+
+    def note_compiling(self, codes: list[str]) -> None:
+        """Nothing to say."""
+
+    def end_run(self, run: Run, words: str, failed: bool) -> None:
+        """Nothing to say."""
+
+    def close(self) -> None:
+        """Nothing to say."""
+
+
 class PlainReporter:
     """One line per run, for logs and pipes; of more than _MANY_RUNS, one a second."""
 

@@ -75,7 +75,11 @@ class View:
 
 def view_of(folder: Path) -> View:
     """The view of a results folder."""
-    results = read_results(folder)
+    return view_of_results(read_results(folder))
+
+
+def view_of_results(results: Results) -> View:
+    """The view of results that were read."""
     labels = [str(label) for label in results.manifest["labels"]]
     settings = settings_of(results.rows)
     parameters = [name for setting in settings for name in setting.parameters]

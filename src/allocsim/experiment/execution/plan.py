@@ -10,6 +10,7 @@ from allocsim.driver import Driver
 from allocsim.engine import is_warm, meets
 from allocsim.experiment.sweep import Run
 from allocsim.machine import Machine
+from allocsim.policy import is_of_this_process
 from allocsim.runspec import RunSpec
 from allocsim.workload import open_workload, workload_model
 
@@ -34,11 +35,17 @@ def spec_of(run: Run) -> RunSpec:
 
 def codes_needed(runs: Iterable[Run]) -> list[Code]:
     """The code that it pays to compile for these runs, and that the cache lacks."""
-    return codes_that_pay((spec_of(run), *length_of(run)) for run in runs)
+    known = (run for run in runs if not is_of_this_process(run.policy))
+    return codes_that_pay((spec_of(run), *length_of(run)) for run in known)
 
 
 def needs_process(run: Run) -> bool:
-    """Whether a run is made in a worker process: a user's code, or interpreted so far."""
+    """Whether a run is made in a worker process: a user's code, or interpreted so far.
+
+    A class of this process cannot go to another one.
+    """
+    if is_of_this_process(run.policy):
+        return False
     return run.referee or _is_file(run.policy) or not _runs_compiled(run)
 
 

@@ -1,0 +1,40 @@
+"""Real programs and the real C library, from Python: `record` and `verify`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from allocsim.ground_truth.verdict import Verdict
+    from allocsim.trace.recorder_traces import Recording
+
+
+def record(
+    command: Sequence[str | os.PathLike[str]], output: str | Path, *, force: bool = False
+) -> "Recording":
+    """Run a program and write its memory calls to the trace `output`; see `allocsim record`.
+
+    command: the program and its arguments. force: replace an earlier recording. The recording has
+    the program's `exit_code` and the paths of the `traces`. InputError when the program cannot be
+    recorded, OutputError when the trace cannot be written.
+    """
+    from allocsim.trace.recorder import record
+
+    return record([os.fspath(word) for word in command], Path(output), force=force)
+
+
+def verify(
+    workload: str | Path, parameters: Mapping[str, int | float] | None = None, *, seed: int = 0
+) -> "Verdict":
+    """Run a workload on the real glibc and on its model, and compare them op by op.
+
+    parameters: of the policy `glibc`, by name, for both. The verdict says whether they are `equal`,
+    and where they differ first. InputError for wrong parameters, ReplayError where the real library
+    cannot be run.
+    """
+    from allocsim.experiment.settings import Settings
+    from allocsim.ground_truth import verify_command
+
+    pairs = tuple(f"{name}={value}" for name, value in (parameters or {}).items())
+    return verify_command.run(str(workload), Settings(pairs), seed)
