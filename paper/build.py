@@ -18,11 +18,11 @@ import typst
 from limitations import limitations
 from statements import contradicted
 
+from allocsim.display_units import show_bytes, show_ns
 from allocsim.errors import AllocsimError, InputError
 from allocsim.experiment.results import Results, read_results
 from allocsim.experiment.summary import Setting, best_settings, describe, settings_of
 from allocsim.experiment.table import show_parameters, show_value
-from allocsim.experiment.units import show_bytes, show_ns
 from allocsim.outputs import cannot_write, check_folder
 from allocsim.trace import open_trace
 

@@ -85,7 +85,8 @@ def test_copies_of_a_file_share_their_compiled_code(tmp_path):
         "import sys; from allocsim.component.entry import is_cached\n"
         "from allocsim.driver import driver_for; from allocsim.simulation import simulate\n"
         "from allocsim.policy import load_policy; from allocsim.trace import Trace\n"
-        "policy = load_policy(sys.argv[1]); print(is_cached(type(driver_for(policy)), 'drive'))\n"
+        "policy = load_policy(sys.argv[1])\n"
+        "print(is_cached(type(driver_for(policy)), 'drive_sampled'))\n"
         "simulate(Trace.of(op=[0, 4], object=[0, 0], size=[9, 0]), policy, mode='compiled')\n"
     )
     environment = os.environ | {"ALLOCSIM_CACHE": str(tmp_path / "cache")}

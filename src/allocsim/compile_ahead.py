@@ -44,9 +44,9 @@ class Code:
         kernel = Machine(huge_pages=machine.huge_pages, memory_bytes=memory)
         return cls(policy, kernel, threaded)
 
-    def driver(self) -> Driver:
-        """A driver whose code it is."""
-        return self.machine.driver(load_policy(self.policy), threaded=self.threaded)
+    def driver_class(self) -> type[Driver]:
+        """The class whose code it is."""
+        return self.machine.driver_class(load_policy(self.policy), self.threaded)
 
     def points(self) -> dict[str, tuple]:
         """The entry points, with arguments of their types."""
@@ -54,7 +54,7 @@ class Code:
 
     def is_cached(self) -> bool:
         """Whether all of it is in the cache."""
-        return is_warm(self.driver(), self.points())
+        return is_warm(self.driver_class(), self.points())
 
     def __str__(self) -> str:
         parts = [self.policy]
@@ -89,7 +89,7 @@ def compile_code(code: Code) -> Compiled:
         return Compiled(code, was_cached=True)
     started = time.process_time()
     try:
-        compile_all(code.driver(), code.points())
+        compile_all(code.driver_class(), code.points())
     except NotCompilable as error:
         return Compiled(code, refused=str(error))
     return Compiled(code, time.process_time() - started)
@@ -99,7 +99,7 @@ def distinct(codes: Iterable[Code]) -> list[Code]:
     """The codes without those that another one covers, such as glibc with other defaults."""
     by_class: dict[tuple[type, bool], Code] = {}
     for code in dict.fromkeys(codes):
-        by_class.setdefault((type(code.driver()), code.threaded), code)
+        by_class.setdefault((code.driver_class(), code.threaded), code)
     return list(by_class.values())
 
 
@@ -115,12 +115,12 @@ def codes_that_pay(specs: Iterable[tuple[RunSpec, int, bool]]) -> list[Code]:
             n_ops[code] = n_ops.get(code, 0) + ops
     totals: dict[type, int] = {}
     for code, ops in n_ops.items():
-        cls = type(code.driver())
+        cls = code.driver_class()
         totals[cls] = totals.get(cls, 0) + ops
     return [
         code
         for code in distinct(n_ops)
-        if totals[type(code.driver())] >= COMPILE_FROM_OPS and not code.is_cached()
+        if totals[code.driver_class()] >= COMPILE_FROM_OPS and not code.is_cached()
     ]
 
 

@@ -44,7 +44,7 @@ def _notes_of(code: Code) -> Path:
     folder = trusted_folder(FOLDER)
     if folder is None:
         raise AllocsimError("the cache cannot be used")
-    name = f"{key(type(code.driver()))}-{code.threaded}"  # type: ignore[arg-type]
+    name = f"{key(code.driver_class())}-{code.threaded}"  # type: ignore[arg-type]
     return folder / hashlib.sha256(name.encode()).hexdigest()[:32]
 
 

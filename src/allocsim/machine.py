@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, InstanceOf, ValidationError, model_validator
 
 from allocsim.component import Param
-from allocsim.driver import Driver, driver_for
+from allocsim.driver import Driver, driver_class, driver_for
 from allocsim.errors import InputError
 from allocsim.kernel import CostTable, Layout
 from allocsim.kernel.backing import PAGE_BYTES
@@ -166,6 +166,11 @@ class Machine(MachineOptions):
         if self.has_huge_pages:
             policy = _with_huge_pages(policy)  # type: ignore[arg-type]
         return _threaded(policy) if threaded else policy  # type: ignore[arg-type]
+
+    def driver_class(self, policy: type[Policy], threaded: bool = False) -> type[Driver]:
+        """The class of `driver`'s drivers, to which compiled code belongs."""
+        shared, _ = _shared_code(policy, {})
+        return driver_class(self.policy_class(shared, threaded))  # type: ignore[arg-type]
 
     def driver(
         self,

@@ -87,7 +87,7 @@ class RunSpec:
 
     def entry_points(self, threaded: bool) -> list[tuple[type[Driver], str, tuple[Any, ...]]]:
         """What is compiled for the run: driver class, method, arguments of the method's types."""
-        cls = type(self.driver(threaded))
+        cls = self.machine.driver_class(self.policy_class, threaded)
         points = entry_points(threaded, self.machine.has_huge_pages)
         return [(cls, method, arguments) for method, arguments in points.items()]
 

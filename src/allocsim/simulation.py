@@ -118,7 +118,7 @@ def run_spec(spec: RunSpec, observers: Observers | None = None) -> Result:
         schedule=Schedule(source.n_ops, spec.samples, spec.walks),
         khugepaged=_khugepaged(spec),
         becomes_compiled=(
-            partial(is_warm, driver, points)
+            partial(is_warm, type(driver), points)
             if spec.mode == "auto" and not compiled and not driver.interpreted_only
             else None
         ),

@@ -40,7 +40,7 @@ def simulated(folder: Path, *options: str) -> tuple[pa.Table, pa.Table, dict]:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     tables = (pq.read_table(folder / name) for name in ("ops.parquet", "syscalls.parquet"))
-    return *tables, json.loads(done.stdout)
+    return *tables, json.loads(done.stdout)["runs"][0]
 
 
 def assert_same(table: pa.Table, other: pa.Table) -> None:

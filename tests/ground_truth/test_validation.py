@@ -150,18 +150,20 @@ def test_cpu_time_is_that_of_all_and_of_allocator_and_kernel_alone(found: Valida
 
 
 @pytest.mark.parametrize(
-    ("setting", "hugetlb", "options"),
+    ("setting", "hugetlb", "huge_pages"),
     [
-        ("never", 1, {}),
-        ("unknown", 1, {}),
-        ("madvise", 0, {}),
-        ("madvise", 1, {"huge_pages": 1}),
-        ("always", 0, {"huge_pages": 2}),
+        ("never", 1, "never"),
+        ("unknown", 1, "never"),
+        ("madvise", 0, "never"),
+        ("madvise", 1, "madvise"),
+        ("always", 0, "always"),
     ],
 )
-def test_huge_pages_are_simulated_as_the_machine_has_them(monkeypatch, setting, hugetlb, options):
+def test_huge_pages_are_simulated_as_the_machine_has_them(
+    monkeypatch, setting, hugetlb, huge_pages
+):
     monkeypatch.setattr(prediction, "huge_pages_setting", lambda: setting)
-    assert prediction.huge_pages_here({"hugetlb": hugetlb}) == options
+    assert prediction.huge_pages_here({"hugetlb": hugetlb}) == huge_pages
 
 
 def test_huge_pages_that_glibc_asks_for():

@@ -43,8 +43,11 @@ def machine_from(
     bits: str | None = None,
 ) -> "Machine":
     """The machine that the options describe; later ones win, a file comes first."""
+    from allocsim.experiment.settings import parse_bytes
     from allocsim.machine_text import machine_from_text
 
+    if memory is not None:
+        memory = str(parse_bytes(f"--memory {memory}", memory, low=8192))
     single = {"memory_bytes": memory, "huge_pages": huge_pages, "bits": bits}
     given = [f"{name}={value}" for name, value in single.items() if value is not None]
     return machine_from_text([*(entries or ()), *given], costs)

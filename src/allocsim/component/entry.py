@@ -99,10 +99,13 @@ def _make(cls: type[Component], method: str, kinds: tuple[str, ...]) -> None:
         raise
 
 
+def is_loaded(cls: type[Component], method: str) -> bool:
+    """Whether this process has the machine code of `cls.method`."""
+    return any(wanted[:2] == (cls, method) for wanted in _entries)
+
+
 def is_cached(cls: type[Component], method: str) -> bool:
-    """Whether the machine code of `cls.method` is loaded, or on disk."""
-    if any(wanted[:2] == (cls, method) for wanted in _entries):
-        return True
+    """Whether the machine code of `cls.method` is already on disk."""
     return is_kept(_name(cls, method, ("*",)))
 
 

@@ -36,31 +36,31 @@ def entry_points(threaded: bool, huge_pages: bool) -> dict[str, tuple[Any, ...]]
     return {**ops, "walk": (), **background}
 
 
-def is_warm(driver: Driver, points: Iterable[str]) -> bool:
-    """Whether the compiled code of all entry points is cached: else a long compilation would wait
-    at the first walk."""
-    from allocsim.component.entry import is_cached
+def is_warm(cls: type[Driver], points: Iterable[str]) -> bool:
+    """Whether the compiled code of all entry points is loaded or cached: else a long compilation
+    would wait at the first walk."""
+    from allocsim.component.entry import is_cached, is_loaded
 
-    return all(is_cached(type(driver), method) for method in points)
+    return all(is_loaded(cls, method) or is_cached(cls, method) for method in points)
 
 
-def compile_all(driver: Driver, points: dict[str, tuple[Any, ...]]) -> None:
+def compile_all(cls: type[Driver], points: dict[str, tuple[Any, ...]]) -> None:
     """Compile all entry points, for this run and later ones; NotCompilable where numba refuses."""
     for method, arguments in points.items():
-        _compile(driver, method, arguments)
+        _compile(cls, method, arguments)
 
 
-def _compile(driver: Driver, method: str, arguments: tuple[Any, ...]) -> None:
+def _compile(cls: type[Driver], method: str, arguments: tuple[Any, ...]) -> None:
     """Compile one entry point; NotCompilable says so if what the policy returns is no address."""
     from allocsim.component.entry import NotCompilable, entry
 
     try:
-        entry(type(driver), method, arguments)
+        entry(cls, method, arguments)
     except NotCompilable as error:
         if not _WITH_ADDRESS.search(str(error)):
             raise
         raise NotCompilable(
-            f"{type(driver.policy).__name__} cannot be compiled: malloc, calloc, realloc or "
+            f"{cls._fields['policy'].cls.__name__} cannot be compiled: malloc, calloc, realloc or "
             "aligned_alloc returns something else than an address (None, a float); it must return "
             "an int in all cases, and 0 when memory is exhausted"
         ) from error
@@ -77,11 +77,11 @@ def runs_compiled(
     from allocsim.component.entry import NotCompilable
 
     pays = n_ops is None or n_ops >= COMPILE_FROM_OPS
-    if mode == "auto" and not pays and not is_warm(driver, points):
+    if mode == "auto" and not pays and not is_warm(type(driver), points):
         return False
     method, arguments = next(iter(points.items()))
     try:
-        _compile(driver, method, arguments)
+        _compile(type(driver), method, arguments)
     except NotCompilable as error:
         if mode != "auto":
             raise

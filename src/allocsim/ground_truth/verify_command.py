@@ -34,4 +34,4 @@ def run(workload: str, settings: Settings, seed: int) -> Verdict:
 
 def _is_warm() -> bool:
     """Whether the model's code is cached."""
-    return is_warm(Machine().driver(Glibc), entry_points(threaded=False, huge_pages=False))
+    return is_warm(Machine().driver_class(Glibc), entry_points(threaded=False, huge_pages=False))

@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from allocsim.compile_ahead import Code, codes_that_pay
-from allocsim.driver import Driver
-from allocsim.engine import is_warm, meets
+from allocsim.engine import meets
 from allocsim.experiment.sweep import Run
 from allocsim.machine import Machine
 from allocsim.policy import is_of_this_process
@@ -62,14 +61,9 @@ def _runs_compiled(run: Run) -> bool:
     """Whether the code of a shipped policy is in the cache by now."""
     machine = _machine(json.dumps(run.kernel), run.costs)
     code = Code.of(run.policy, machine, length_of(run)[1])
-    if code not in _warm and is_warm(_driver_of(code), code.points()):
+    if code not in _warm and code.is_cached():
         _warm.add(code)
     return code in _warm
-
-
-@cache
-def _driver_of(code: Code) -> Driver:
-    return code.driver()
 
 
 @cache
