@@ -53,7 +53,7 @@ paper: $(STAMP)  ## paper/build/paper.pdf from stored results
 	$(BIN)/allocsim run experiments/threshold.toml --jobs $(JOBS)
 	$(BIN)/allocsim figures results/threshold
 	mkdir -p paper/build
-	$(BIN)/allocsim claims --json paper/build/claims.json
+	$(BIN)/allocsim claims --json-file paper/build/claims.json
 	$(BIN)/python paper/build.py
 
 clean:

@@ -1,7 +1,7 @@
 """Builds the paper from stored results: `python paper/build.py`, or `make paper` for all of it.
 
 Reads the results of experiments/threshold.toml, its figure over the threshold, and what
-`allocsim claims --json` wrote; gathers every number that the paper may use, by key, in
+`allocsim claims --json-file` wrote; gathers every number that the paper may use, by key, in
 build/data.json; compiles paper.typ. A number that the paper uses and the results lack fails it.
 """
 
@@ -86,11 +86,13 @@ def check_statements(output: Path) -> None:
 
 
 def read_claims(file: Path) -> dict[str, Any]:
-    """What `allocsim claims --json FILE` wrote."""
+    """What `allocsim claims --json-file FILE` wrote."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: {error}; `allocsim claims --json {file}` writes it") from None
+        raise InputError(
+            f"{file}: {error}; `allocsim claims --json-file {file}` writes it"
+        ) from None
 
 
 def collect(results: Results, claims: dict[str, Any]) -> dict[str, Any]:

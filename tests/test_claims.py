@@ -333,7 +333,7 @@ def test_the_c_program_makes_the_ops_of_the_trace() -> None:
 # ---------------------------------------------------------------------------------- command
 def test_the_command_shows_the_table_and_writes_json(tmp_path: Path) -> None:
     file = tmp_path / "claims.json"
-    ended = CliRunner().invoke(app, ["claims", "a", "g", "--json", str(file)])
+    ended = CliRunner().invoke(app, ["claims", "a", "g", "--json-file", str(file)])
     assert ended.exit_code == 0
     assert "holds with a limit" in ended.stdout
     assert "131,048 bytes: brk calls" in ended.stdout

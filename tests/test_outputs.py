@@ -17,7 +17,7 @@ WRITING_A_FILE = {
     "simulate --ops": ("simulate", "ops.parquet", "--interpreted", "--ops", "OUTPUT"),
     "simulate --syscalls": ("simulate", "ops.parquet", "--interpreted", "--syscalls", "OUTPUT"),
     "calibrate": ("calibrate", "-o", "OUTPUT", "--quick"),
-    "claims": ("claims", "a", "--json", "OUTPUT"),
+    "claims": ("claims", "a", "--json-file", "OUTPUT"),
 }
 WRITING_A_FOLDER = {
     "run": ("run", "threshold", "-o", "OUTPUT"),

@@ -16,6 +16,7 @@ from allocsim.claims.command import claims_command
 from allocsim.errors import InputError
 from allocsim.experiment.command import run_command
 from allocsim.experiment.results import read_results
+from allocsim.json_output import JsonOutput
 from allocsim.policy import load_policy
 
 typst = pytest.importorskip("typst", reason="the extra `paper` is not installed")
@@ -60,7 +61,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run_command(str(folder / "threshold.toml"), folder / "results", 1, False) == 0
     (folder / "results" / "figures").mkdir()
     (folder / "results" / "figures" / "over_mmap_threshold.svg").write_text(EMPTY_FIGURE)
-    assert claims_command((), folder / "claims.json") == 0
+    assert claims_command((), JsonOutput(file=folder / "claims.json")) == 0
     return folder
 
 

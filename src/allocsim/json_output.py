@@ -23,6 +23,10 @@ class JsonOutput:
     to_stdout: bool = False
     file: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.file is not None:
+            AtomicFile(self.file).discard()  # an impossible one is refused before the work
+
     @property
     def replaces_text(self) -> bool:
         """Whether standard output is JSON, so that nothing else may go there."""

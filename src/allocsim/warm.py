@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from allocsim import resources
 from allocsim.cache import make_cache_folder
-from allocsim.compile_ahead import Code, CompileAhead, distinct
+from allocsim.compile_ahead import Code, CompileAhead, Compiled, distinct
 from allocsim.component.machine_code import FOLDER
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.spec import Experiment
+from allocsim.json_output import JsonOutput
 from allocsim.machine import Machine
 from allocsim.platform_support import usable_cpus
 from allocsim.policy import policy_names
@@ -41,7 +43,10 @@ def _codes_of(experiment: Experiment) -> list[Code]:
 
 
 def warm_command(
-    policies: Iterable[str], threads: bool = False, machine: Machine | None = None
+    policies: Iterable[str],
+    threads: bool = False,
+    machine: Machine | None = None,
+    output: JsonOutput | None = None,
 ) -> int:
     """Compile, on all CPUs, and print a line for each; 1 if something cannot be compiled, else 0.
 
@@ -54,13 +59,26 @@ def warm_command(
         codes = codes_of_policies(chosen or policy_names(), machine or Machine(), threads)
     else:
         codes = codes_of_shipped_experiments()
-    status = 0
+    output = output or JsonOutput()
+    tell = (lambda _: None) if output.replaces_text else say
+    found = []
     compiling = CompileAhead(distinct(codes), usable_cpus())
     try:
         for compiled in compiling.results():
-            say(compiled)
-            status |= bool(compiled.refused)
+            tell(compiled)
+            found.append(compiled)
     finally:
         compiling.close()
-    say(f"{time.monotonic() - started:.1f} s in all; policies that differ in defaults share code")
-    return status
+    seconds = time.monotonic() - started
+    tell(f"{seconds:.1f} s in all; policies that differ in defaults share code")
+    output.write("warm", {"seconds": seconds, "codes": [_plain(compiled) for compiled in found]})
+    return int(any(compiled.refused for compiled in found))
+
+
+def _plain(compiled: Compiled) -> dict[str, Any]:
+    return {
+        "code": str(compiled.code),
+        "cpu_seconds": compiled.seconds,
+        "was_cached": compiled.was_cached,
+        "refused": compiled.refused,
+    }

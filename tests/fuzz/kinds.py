@@ -145,7 +145,7 @@ def claims(random: Random, base: Path, folder: Path) -> Arguments:
     """A claim's file."""
     source = random.choice(sorted((ROOT / "experiments/claims").glob("[ad]_*.toml")))
     _write_toml(random, changed_tree(random, tomllib.loads(source.read_text())), folder / "c.toml")
-    return ("claims", "./c.toml", "--json", "c.json")
+    return ("claims", "./c.toml", "--json-file", "c.json")
 
 
 def _write_toml(random: Random, tree: dict[str, Any], path: Path) -> None:
@@ -218,7 +218,7 @@ COMMANDS: tuple[Arguments, ...] = (
     ("simulate", "trace.parquet", "--policy", "first_fit", "--machine", "overcommit_bytes=8G"),
     ("run", "experiment.toml", "-o", "out", "-j", "1"),
     ("figures", "results", "-o", "figures"),
-    ("claims", "a", "--json", "c.json"),
+    ("claims", "a", "--json-file", "c.json"),
     ("layout", "--bits", "32", "--stack-limit", "8388608"),
     ("trace", "info", "trace.parquet", "--check"),
     ("trace", "head", "trace.parquet", "-n", "5"),

@@ -8,7 +8,9 @@ from allocsim.check.results import CheckResult, Outcome
 from allocsim.check.rules import RULES
 from allocsim.check.shrink import few_ops
 from allocsim.errors import OutputError
+from allocsim.json_output import JsonOutput
 from allocsim.policy import Policy, load_policy
+from allocsim.runspec import short_policy_name
 from allocsim.terminal import say
 from allocsim.trace import Op, Trace, write_trace
 from allocsim.trace.text import export_csv
@@ -17,7 +19,7 @@ FOLDER = Path("check")
 MAX_SHOWN = 8
 
 
-def command(policy: str, compiles: bool = True) -> int:
+def command(policy: str, compiles: bool = True, output: JsonOutput | None = None) -> int:
     """Check the policy of that name or file and print a table; 1 if a check failed, else 0.
 
     A short trace that shows the first rule of the referee which is broken goes to FOLDER.
@@ -25,14 +27,23 @@ def command(policy: str, compiles: bool = True) -> int:
     loaded = load_policy(policy)
     results = check_policy(loaded, compiles=compiles)
     shown = few_ops(loaded) if any(map(_is_foul, results)) else None
-    for result, line in zip(results, lines_of(results), strict=True):
-        say(line)
-        if shown and result.name == shown[0]:
-            for more in _stored(policy, loaded, *shown):
-                say(f"  {more}")
     n_failed = sum(result.outcome is Outcome.FAILED for result in results)
-    say(f"{len(results)} checks, {n_failed} failed")
+    lines = []
+    for result, line in zip(results, lines_of(results), strict=True):
+        lines.append(line)
+        if shown and result.name == shown[0]:
+            lines += [f"  {more}" for more in _stored(policy, loaded, *shown)]
+    output = output or JsonOutput()
+    output.write(
+        "check", {"policy": short_policy_name(policy), "checks": list(map(_plain, results))}
+    )
+    if not output.replaces_text:
+        say("\n".join([*lines, f"{len(results)} checks, {n_failed} failed"]))
     return int(n_failed > 0)
+
+
+def _plain(result: CheckResult) -> dict[str, str]:
+    return {"name": result.name, "outcome": str(result.outcome), "detail": result.detail}
 
 
 def _is_foul(result: CheckResult) -> bool:

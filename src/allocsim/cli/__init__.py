@@ -11,6 +11,7 @@ from allocsim import __version__
 from allocsim.cli.comparison import measure_command, validate_command
 from allocsim.cli.experiments import claims, figures, run
 from allocsim.cli.interrupts import EXIT_CODE, end_on_interrupt, leave_if_busy
+from allocsim.cli.listing import list_command
 from allocsim.cli.policies import check_command, warm_command
 from allocsim.cli.reality import calibrate, fetch_glibc_command, verify_command
 from allocsim.cli.simulation import layout_command, simulate_command
@@ -55,6 +56,7 @@ def common(
 
 # In the order of the help.
 app.command("simulate")(simulate_command)
+app.command("list")(list_command)
 app.command("record", context_settings=_PASSED_ON)(record_program)
 app.command("calibrate")(calibrate)
 app.command("run")(run)

@@ -11,6 +11,7 @@ from allocsim.cli.machine_options import Costs
 from allocsim.cli.options import (
     Cpus,
     Json,
+    JsonFile,
     Rounds,
     Seed,
     Tunables,
@@ -75,6 +76,7 @@ def measure_command(
     output: MeasurementFolder = None,
     seed: Seed = 0,
     json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Run a workload on real allocators: system calls, page faults, resident memory, CPU time.
 
@@ -84,6 +86,7 @@ def measure_command(
     Example: `allocsim measure sqlite3 --allocator glibc --allocator jemalloc`
     """
     from allocsim.ground_truth.measurement import command
+    from allocsim.json_output import JsonOutput
 
     request = command.MeasureRequest(
         workload=workload,
@@ -96,7 +99,7 @@ def measure_command(
     )
     if output is not None:
         check_folder(output)
-    columns = command.measure_command(request, json_output)
+    columns = command.measure_command(request, JsonOutput(json_output, json_file))
     if output is not None:
         from allocsim.figures.measurement import draw_measurement_files
 
@@ -117,6 +120,7 @@ def validate_command(
     output: ValidationFolder = None,
     seed: Seed = 0,
     json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Compare simulation and reality: CPU time, calls, faults, resident memory, with errors.
 
@@ -126,6 +130,7 @@ def validate_command(
     Example: `allocsim validate sqlite3 perl --set mmap_threshold=64K -o out`
     """
     from allocsim.ground_truth.validation import command
+    from allocsim.json_output import JsonOutput
 
     request = command.ValidateRequest(
         workloads=tuple(workloads),
@@ -139,7 +144,7 @@ def validate_command(
     )
     if output is not None:
         check_folder(output)
-    found = command.validate_command(request, json_output)
+    found = command.validate_command(request, JsonOutput(json_output, json_file))
     if output is not None:
         from allocsim.figures.validation import draw_validation_files
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from allocsim.cli.options import Json, JsonFile
 from allocsim.terminal import say
 
 NoCode = Annotated[
@@ -63,10 +64,9 @@ def claims(
         list[str] | None,
         typer.Argument(help="Claims by letter, name or file; all by default.", metavar="[CLAIM…]"),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything that was found as JSON.")
-    ] = None,
     no_code: NoCode = False,
+    json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Put what textbooks say about brk and mmap to the test.
 
@@ -76,5 +76,7 @@ def claims(
     Example: `allocsim claims a g`
     """
     from allocsim.claims.command import claims_command
+    from allocsim.json_output import JsonOutput
 
-    raise typer.Exit(claims_command(names or (), json_file, no_code))
+    output = JsonOutput(json_output, json_file)
+    raise typer.Exit(claims_command(names or (), output, no_code))

@@ -4,12 +4,17 @@ from typing import Annotated
 
 import typer
 
+from allocsim.cli.machine_options import HugePages, MachineFile, Memory, machine_from
+from allocsim.cli.options import Json, JsonFile
+
 
 def check_command(
     policy: Annotated[str, typer.Argument(help="A policy's name, or my_policy.py.")],
     compiles: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compare with the compiled policy too.")
     ] = True,
+    json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Put a policy through the conformance suite: named checks that every policy must pass.
 
@@ -18,8 +23,9 @@ def check_command(
     Example: `allocsim check first_fit`
     """
     from allocsim.check import command
+    from allocsim.json_output import JsonOutput
 
-    raise typer.Exit(command.command(policy, compiles))
+    raise typer.Exit(command.command(policy, compiles, JsonOutput(json_output, json_file)))
 
 
 def warm_command(
@@ -33,13 +39,23 @@ def warm_command(
         bool,
         typer.Option("--threads", help="Also for workloads of several threads; twice the time."),
     ] = False,
+    machine: MachineFile = None,
+    memory: Memory = None,
+    huge_pages: HugePages = None,
+    json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Compile policies ahead of time: later runs start compiled, however short they are.
 
-    Exits with 1 if one cannot be compiled. A policy given by its path runs as code.
+    Without policies and options: what the shipped experiments need. Exits with 1 if something
+    cannot be compiled. A policy given by its path runs as code.
 
-    Example: `allocsim warm glibc mmap_only`
+    Examples: `allocsim warm glibc`, `allocsim warm glibc --huge-pages always`
     """
+    from allocsim.json_output import JsonOutput
     from allocsim.warm import warm_command
 
-    raise typer.Exit(warm_command(policies or (), threads))
+    given = machine or memory or huge_pages
+    chosen = machine_from(machine, None, memory, huge_pages) if given else None
+    output = JsonOutput(json_output, json_file)
+    raise typer.Exit(warm_command(policies or (), threads, chosen, output))

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from allocsim.cli.options import Cpus, Seed, Tunables, Variables, Workload, settings_of
+from allocsim.cli.options import (
+    Cpus,
+    Json,
+    JsonFile,
+    Seed,
+    Tunables,
+    Variables,
+    Workload,
+    settings_of,
+)
 from allocsim.terminal import say
 
 
@@ -59,6 +68,8 @@ def verify_command(
     environment: Variables = None,
     cpus: Cpus = None,
     seed: Seed = 0,
+    json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Run a workload on the real glibc and on the model, and compare op by op.
 
@@ -69,8 +80,12 @@ def verify_command(
     Example: `allocsim verify sqlite3 --tunables glibc.malloc.mmap_threshold=65536`
     """
     from allocsim.ground_truth import verify_command
+    from allocsim.json_output import JsonOutput
 
     settings = settings_of(setting, tunables, environment, cpus)
+    output = JsonOutput(json_output, json_file)
     verdict = verify_command.run(workload, settings, seed)
-    say(verdict)
+    output.write("verify", {"workload": workload, "equal": verdict.equal, **vars(verdict)})
+    if not output.replaces_text:
+        say(verdict)
     raise typer.Exit(0 if verdict.equal else 1)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from allocsim.cli.options import TraceFile, TraceOutput
+from allocsim.cli.options import Json, JsonFile, TraceFile, TraceOutput
 from allocsim.terminal import say
 
 Force = Annotated[
@@ -36,19 +36,40 @@ def record_program(
     raise typer.Exit(recording.exit_code)
 
 
+def _trace_path(name: str) -> str:
+    """The trace file of that path, or the shipped one of that name."""
+    from allocsim.errors import InputError
+    from allocsim.input_files import is_file
+    from allocsim.workload import find_workload
+
+    if is_file(name) or name.endswith(".parquet"):
+        return name
+    path = find_workload(name)
+    if path.suffix != ".parquet":
+        raise InputError(f"{name} is a synthetic workload; only recorded ones have a trace file")
+    return str(path)
+
+
 def trace_info(
     file: TraceFile,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the ops with the content hash.")
     ] = False,
+    json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show where a trace comes from and what it holds; refuse it if its ops make no sense.
 
     Example: `allocsim trace info run.parquet --check`
     """
-    from allocsim.trace.summary import info
+    from allocsim.json_output import JsonOutput
+    from allocsim.trace.summary import info, plain_info
 
-    say(info(file, check))
+    output = JsonOutput(json_output, json_file)
+    path = _trace_path(file)
+    output.write("trace info", plain_info(path, check))
+    if not output.replaces_text:
+        say(info(path, check))
 
 
 def trace_head(
@@ -61,7 +82,7 @@ def trace_head(
     """
     from allocsim.trace.summary import head
 
-    say(head(file, count))
+    say(head(_trace_path(file), count))
 
 
 def trace_import(
@@ -96,7 +117,7 @@ def trace_export(
     """
     from allocsim.trace.text import export_csv
 
-    export_csv(file, output)
+    export_csv(_trace_path(file), output)
 
 
 def trace_convert(

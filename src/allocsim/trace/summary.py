@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,32 @@ def info(path: str, check: bool = False) -> str:
     rows = [*_provenance_rows(file), *_file_rows(file, check), *_summary_rows(file, summary)]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+
+
+def plain_info(path: str, check: bool = False) -> dict[str, Any]:
+    """The facts of `info` as plain values."""
+    file = open_trace(path)
+    summary = summarize(file)
+    if check:
+        file.verify()
+    counts = zip(OP_LABELS, summary.op_counts.tolist(), strict=True)
+    return {
+        "file": str(file.path),
+        "file_bytes": file.size_bytes,
+        "content_hash": file.content_hash(),
+        "verified": check,
+        "provenance": asdict(file.provenance),
+        "ops": file.n_ops,
+        "ops_by_kind": {label: count for label, count in counts if count},
+        "threads": file.n_threads,
+        "slots": file.n_slots,
+        "duration_ns": summary.duration_ns,
+        "live_peak_bytes": summary.live_peak_bytes,
+        "live_end_bytes": summary.live_end_bytes,
+        "mapped_peak_bytes": summary.mapped_peak_bytes,
+        "written_bytes": summary.written_bytes,
+        "size_quantiles": {str(q): size for q, size in summary.size_quantiles().items()},
+    }
 
 
 def head(path: str, n_ops: int) -> str:

@@ -1,6 +1,5 @@
 """`allocsim measure`: real allocators, and policies beside them, in one table."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +18,11 @@ from allocsim.ground_truth.measurement.prediction import Prediction, predict
 from allocsim.ground_truth.measurement.table import WRITES, Column, table_of
 from allocsim.ground_truth.measurement.timing import Band
 from allocsim.ground_truth.verify import NO_TUNABLES
+from allocsim.json_output import JsonOutput
 from allocsim.kernel import CostTable
 from allocsim.platform_support import require_glibc
-from allocsim.policy import Policy, load_policy
+from allocsim.policy import load_policy
+from allocsim.runspec import short_policy_name
 from allocsim.terminal import say
 from allocsim.trace import TraceSource
 from allocsim.workload import load_workload
@@ -43,7 +44,7 @@ class MeasureRequest:
     seed: int = 0
 
 
-def measure_command(request: MeasureRequest, as_json: bool) -> list[Column]:
+def measure_command(request: MeasureRequest, output: JsonOutput) -> list[Column]:
     """Measure and print: a table, or all figures as JSON; returns the table's columns."""
     require_glibc("measure")
     allocators = [find_allocator(name) for name in request.allocators]
@@ -58,12 +59,11 @@ def measure_command(request: MeasureRequest, as_json: bool) -> list[Column]:
     ]
     columns = [found.column() for found in measured]
     columns += [
-        predicted_column(policy.__name__, found)
-        for policy, found in zip(policies, predicted, strict=True)
+        predicted_column(short_policy_name(name), found)
+        for name, found in zip(request.policies, predicted, strict=True)
     ]
-    if as_json:
-        print(json.dumps(_as_json(request, measured, policies, predicted, costs), indent=2))
-    else:
+    output.write("measure", _as_json(request, measured, predicted, costs))
+    if not output.replaces_text:
         say("\n".join(_lines(request, columns, costs)))
     return columns
 
@@ -120,7 +120,6 @@ def predicted_column(name: str, found: Prediction) -> Column:
 def _as_json(
     request: MeasureRequest,
     measured: Sequence[Measured],
-    policies: Sequence[type[Policy]],
     predicted: Sequence[Prediction],
     costs: CostTable,
 ) -> dict[str, Any]:
@@ -132,13 +131,13 @@ def _as_json(
         "measured": [found.as_json() for found in measured],
         "simulated": [
             {
-                "policy": policy.__name__,
+                "policy": short_policy_name(name),
                 "totals": found.totals,
                 "cpu_ns": {kind: asdict(band) for kind, band in found.cpu_ns.items()},
                 "wall_ns": found.wall_ns,
                 "samples": {name: values.tolist() for name, values in found.samples.items()},
             }
-            for policy, found in zip(policies, predicted, strict=True)
+            for name, found in zip(request.policies, predicted, strict=True)
         ],
         "costs": costs.identity() if predicted else None,
     }

@@ -1,6 +1,5 @@
 """`allocsim validate`: how far the simulation is from the real allocator, in figures."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from allocsim.ground_truth.measurement.measure import ROUNDS
 from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking_of
 from allocsim.ground_truth.validation.table import TIMES, table_of
 from allocsim.ground_truth.validation.validate import Setting, Validation, validate
+from allocsim.json_output import JsonOutput
 from allocsim.kernel import CostTable
 from allocsim.outputs import AtomicFile
 from allocsim.platform_support import glibc_version, require_glibc
@@ -47,14 +47,16 @@ class ValidateRequest:
     seed: int = 0
 
 
-def validate_command(request: ValidateRequest, as_json: bool) -> Validation:
+def validate_command(request: ValidateRequest, output: JsonOutput) -> Validation:
     """Validate and print: tables, or all figures as JSON."""
     require_glibc("validate")
     found = _with_bar(request)
     if found.calibration is not None:
         for line in remarks(found.calibration):
             say(f"unit costs: {line}", sys.stderr)
-    say(json.dumps(as_plain(found), indent=2) if as_json else "\n".join(table_of(found)))
+    output.write("validate", as_plain(found))
+    if not output.replaces_text:
+        say("\n".join(table_of(found)))
     return found
 
 

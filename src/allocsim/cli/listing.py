@@ -1,0 +1,28 @@
+"""The command that lists what there is."""
+
+from typing import Annotated
+
+import typer
+
+from allocsim.cli.options import Json, JsonFile
+
+
+def list_command(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="policies, parameters, workloads, experiments or claims; all by default.",
+            show_default=False,
+        ),
+    ] = "",
+    json_output: Json = False,
+    json_file: JsonFile = None,
+) -> None:
+    """List policies, parameters (defaults, ranges, units), workloads, experiments and claims.
+
+    Example: `allocsim list parameters`
+    """
+    from allocsim.json_output import JsonOutput
+    from allocsim.listing import list_command
+
+    raise typer.Exit(list_command(kind, JsonOutput(json_output, json_file)))
