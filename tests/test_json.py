@@ -23,6 +23,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+MEASURE = ("measure", "t.parquet", "--policy", "best_fit", "--rounds", "1")
 COMMANDS = [
     ("simulate", "t.parquet", "--policy", "glibc", "--policy", "best_fit"),
     ("simulate", "t.parquet", "--machine", "cpus=2", "--memory", "64M"),

@@ -97,9 +97,9 @@ def _workload(name: str) -> Entry:
 
 
 def _about(cls: type) -> str:
-    """The first sentence of a class's docstring."""
-    text = " ".join((inspect.getdoc(cls) or "").split())
-    return text.partition(". ")[0].rstrip(".")
+    """The first paragraph of a class's docstring, if it is short, or its first line."""
+    paragraph = (inspect.getdoc(cls) or "").partition("\n\n")[0]
+    return " ".join(paragraph.split()) if len(paragraph) < 160 else paragraph.split("\n")[0]
 
 
 def _lines(entry: Entry) -> list[str]:
