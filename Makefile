@@ -10,7 +10,7 @@ VERSION ?= 2.36
 TRACES := buffers cc1 git-log git-pack jq ld perl python sqlite3 churn large_buffers ramp server
 ROUNDS ?= 15
 
-.PHONY: setup demo test test-fast fuzz fuzz-inputs lint bench validate paper clean
+.PHONY: setup demo test test-fast test-full fuzz fuzz-inputs lint bench validate paper clean
 
 setup: $(STAMP)
 
@@ -23,11 +23,14 @@ demo: $(STAMP)  ## the main job: one experiment over four policies, its table an
 	$(BIN)/allocsim run experiments/threshold.toml --jobs $(JOBS)
 	$(BIN)/allocsim figures results/threshold
 
-test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest -n $(JOBS)
+test: $(STAMP)  ## all tests but those of test-full, under five minutes
+	$(BIN)/python -m pytest -n $(JOBS) -m "not full"
+
+test-full: $(STAMP)  ## tests with real programs, other versions of glibc, and long ones
+	$(BIN)/python -m pytest -n $(JOBS) -m full
 
 test-fast: $(STAMP)  ## what to run while working
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not full"
 
 fuzz: $(STAMP)  ## the glibc model against the real library: make fuzz MINUTES=10 SEEDS=0:1000 VERSION=2.41
 	$(BIN)/python tests/glibc/fuzz.py --version $(VERSION) --minutes $(MINUTES) --seeds $(SEEDS)

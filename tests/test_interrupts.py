@@ -84,6 +84,7 @@ def test_native_code_without_end_is_interrupted(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_compiled_policy_without_end_is_interrupted(tmp_path, trace):
     (tmp_path / "endless.py").write_text(POLICY.format(before="pass"))
     command = start(tmp_path, "simulate", trace, "--policy", "endless.py", "--compiled")

@@ -74,6 +74,7 @@ def warmed(cache: Path, *options: str) -> list:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("options", [(), ("--threads",)], ids="".join)
 def test_what_one_process_warmed_the_next_one_loads(tmp_path, options):
     assert warmed(tmp_path, *options) == [[False, True], True, 0, True]

@@ -35,14 +35,14 @@ def code_hash(*modules: str) -> str:
 def _import_closure(modules: tuple[str, ...]) -> set[Path]:
     """The files of the modules, of all modules that they import, and of their packages."""
     seen: set[str] = set()
-    wanted = {name for name in modules if name.split(".")[0] == "allocsim"}
+    wanted = {name for name in modules if name.startswith("allocsim.")}
     while wanted:
         module = wanted.pop()
         seen.add(module)
         if (path := _file_of(module)) is not None:
             found = _imported(_source(path).decode()) | {module.rpartition(".")[0]}
-            wanted |= found - seen - {""}
-    return {path for module in seen - {"allocsim"} if (path := _file_of(module)) is not None}
+            wanted |= found - seen - {"allocsim"}  # which only exports names of the others
+    return {path for module in seen if (path := _file_of(module)) is not None}
 
 
 def _imported(source: str) -> set[str]:

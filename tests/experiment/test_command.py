@@ -439,6 +439,7 @@ def test_ctrl_c_ends_all_workers_promptly(command, tmp_path, to_all):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_killed_sweep_leaves_no_workers_and_resumes(command, tmp_path, monkeypatch):
     process = command(SLOW_FROM_10)
     wait_for(lambda: len(finished(tmp_path)) == 2)

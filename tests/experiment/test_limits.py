@@ -97,6 +97,7 @@ def make(folder, faults, console, jobs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.full
 def test_each_fails_alone_and_a_resumed_sweep_tries_it_again(faulty, console, jobs):
     assert make(faulty, range(9), console, jobs) == 1
     results = read_results(faulty / "out")

@@ -18,7 +18,14 @@ def real_glibc() -> None:
     _skip_without(VERSIONS[0])
 
 
-@pytest.fixture(scope="session", params=VERSIONS, ids=str)
+_MARKS = {VERSIONS[0]: ()}  # the others take as long once more
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(v, marks=_MARKS.get(v, pytest.mark.full)) for v in VERSIONS],
+    ids=str,
+)
 def version(request) -> float:
     """Each version of the model; skips where the library is neither the machine's nor fetched."""
     _skip_without(request.param)

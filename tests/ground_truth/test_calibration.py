@@ -295,6 +295,7 @@ def measured() -> Calibration:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_real_run_prices_every_event_and_finds_what_must_be_dearer(measured):
     steps = {name: step.measured.ns for name, step in measured.steps.items()}
     cheap_first = [

@@ -222,6 +222,7 @@ def test_unit_costs_found_between_the_timings_price_the_simulation(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_unit_costs_are_measured_between_the_timings_where_none_are_given(tmp_path):
     glibc = find_allocator("glibc")
     settings = [Setting("", {"mmap_threshold": 8192}, {"mmap_threshold": 8192})]
@@ -326,6 +327,7 @@ def test_an_allocator_without_a_model_is_refused(allocator, message):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_command(tmp_path):
     write_trace(tmp_path / "t.parquet", small_trace())
 
