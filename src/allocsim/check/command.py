@@ -9,6 +9,7 @@ from allocsim.check.rules import RULES
 from allocsim.check.shrink import few_ops
 from allocsim.errors import OutputError
 from allocsim.json_output import JsonOutput
+from allocsim.machine import Machine
 from allocsim.policy import Policy, load_policy
 from allocsim.runspec import short_policy_name
 from allocsim.terminal import say
@@ -19,13 +20,18 @@ FOLDER = Path("check")
 MAX_SHOWN = 8
 
 
-def command(policy: str, compiles: bool = True, output: JsonOutput | None = None) -> int:
+def command(
+    policy: str,
+    compiles: bool = True,
+    output: JsonOutput | None = None,
+    machine: Machine | None = None,
+) -> int:
     """Check the policy of that name or file and print a table; 1 if a check failed, else 0.
 
     A short trace that shows the first rule of the referee which is broken goes to FOLDER.
     """
     loaded = load_policy(policy)
-    results = check_policy(loaded, compiles=compiles)
+    results = check_policy(loaded, compiles=compiles, machine=machine)
     shown = few_ops(loaded) if any(map(_is_foul, results)) else None
     n_failed = sum(result.outcome is Outcome.FAILED for result in results)
     lines = []

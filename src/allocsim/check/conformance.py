@@ -14,6 +14,7 @@ from allocsim.check.results import CheckResult, Outcome, failed, noted
 from allocsim.check.rules import RULES, check_rules, rule_results
 from allocsim.check.trial import Trial
 from allocsim.errors import AllocsimError
+from allocsim.machine import Machine
 from allocsim.policy import Policy
 
 CHECK_NAMES = ("runs", *RULES, *CHECKS)
@@ -28,17 +29,19 @@ def check_policy(
     *,
     compiles: bool = True,
     only: Collection[str] = CHECK_NAMES,
+    machine: Machine | None = None,
     **parameters: int | float,
 ) -> list[CheckResult]:
     """Try a policy; one result for each of CHECK_NAMES, a summary for people in `detail`.
 
     compiles: whether to compile it, which takes a while the first time, for the comparison of both
-    modes. only: the checks to make; those that share runs come together. parameters: the policy's
+    modes. only: the checks to make; those that share runs come together. machine: what it runs on,
+    the standard one if None. parameters: the policy's
     own. Known failures are taken from `policy.expected_failures`.
     Each check runs in a forked process, so a policy that crashes, or does not come to an end, fails
     that check.
     """
-    trial = Trial(policy, parameters, compiles)
+    trial = Trial(policy, parameters, compiles, machine=machine or Machine())
     results: list[CheckResult] = []
     endless = False
     for names, work in _works(trial, only):

@@ -41,6 +41,7 @@ class Trial:
     parameters: dict[str, Any]
     compiles: bool
     progress: Progress = field(default_factory=Progress)
+    machine: Machine = field(default_factory=Machine)
 
     def run(
         self, trace: Trace, mode: str = "interpreted", limits: dict[str, Any] | None = None,
@@ -52,7 +53,7 @@ class Trial:
         with _as_failures():
             result = simulate(
                 trace, self.policy, parameters=self.parameters, mode=mode,
-                machine=Machine(**(limits or {})),
+                machine=self.machine.model_copy(update=limits or {}),
                 make_driver=make_driver if mode == "compiled" else self._watching(make_driver),
                 samples=2, walks=walks,
                 on_ops=lambda addresses, faults: batches.append(np.stack([addresses, faults])),

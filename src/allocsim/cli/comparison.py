@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from allocsim.cli.machine_options import Costs
+from allocsim.cli.machine_options import (
+    Bits,
+    Costs,
+    HugePages,
+    MachineFile,
+    Memory,
+    given_machine,
+)
 from allocsim.cli.options import (
     Cpus,
     Json,
@@ -72,6 +79,10 @@ def measure_command(
     environment: Variables = None,
     cpus: Cpus = None,
     costs: Costs = None,
+    machine: MachineFile = None,
+    memory: Memory = None,
+    huge_pages: HugePages = None,
+    bits: Bits = None,
     rounds: Rounds = 15,
     output: MeasurementFolder = None,
     seed: Seed = 0,
@@ -96,6 +107,7 @@ def measure_command(
         costs=costs,
         rounds=rounds,
         seed=seed,
+        machine=given_machine(machine, memory, huge_pages, bits),
     )
     if output is not None:
         check_folder(output)
@@ -116,6 +128,10 @@ def validate_command(
     environment: Variables = None,
     cpus: Cpus = None,
     costs: CostsOrMeasured = None,
+    machine: MachineFile = None,
+    memory: Memory = None,
+    huge_pages: HugePages = None,
+    bits: Bits = None,
     rounds: Rounds = 15,
     output: ValidationFolder = None,
     seed: Seed = 0,
@@ -141,6 +157,7 @@ def validate_command(
         costs=costs,
         rounds=rounds,
         seed=seed,
+        machine=given_machine(machine, memory, huge_pages, bits),
     )
     if output is not None:
         check_folder(output)

@@ -51,3 +51,12 @@ def machine_from(
     single = {"memory_bytes": memory, "huge_pages": huge_pages, "bits": bits}
     given = [f"{name}={value}" for name, value in single.items() if value is not None]
     return machine_from_text([*(entries or ()), *given], costs)
+
+
+def given_machine(
+    entries: list[str] | None, memory: str | None, huge_pages: str | None, bits: str | None = None
+) -> "Machine | None":
+    """The same, without costs; None where no option says anything of the machine."""
+    if entries or memory or huge_pages or bits:
+        return machine_from(entries, None, memory, huge_pages, bits)
+    return None

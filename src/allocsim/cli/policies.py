@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from allocsim.cli.machine_options import HugePages, MachineFile, Memory, machine_from
+from allocsim.cli.machine_options import HugePages, MachineFile, Memory, given_machine
 from allocsim.cli.options import Json, JsonFile
 
 
@@ -13,6 +13,9 @@ def check_command(
     compiles: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compare with the compiled policy too.")
     ] = True,
+    machine: MachineFile = None,
+    memory: Memory = None,
+    huge_pages: HugePages = None,
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -25,7 +28,9 @@ def check_command(
     from allocsim.check import command
     from allocsim.json_output import JsonOutput
 
-    raise typer.Exit(command.command(policy, compiles, JsonOutput(json_output, json_file)))
+    output = JsonOutput(json_output, json_file)
+    chosen = given_machine(machine, memory, huge_pages)
+    raise typer.Exit(command.command(policy, compiles, output, chosen))
 
 
 def warm_command(
@@ -55,7 +60,6 @@ def warm_command(
     from allocsim.json_output import JsonOutput
     from allocsim.warm import warm_command
 
-    given = machine or memory or huge_pages
-    chosen = machine_from(machine, None, memory, huge_pages) if given else None
+    chosen = given_machine(machine, memory, huge_pages)
     output = JsonOutput(json_output, json_file)
     raise typer.Exit(warm_command(policies or (), threads, chosen, output))

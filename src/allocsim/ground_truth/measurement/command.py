@@ -20,6 +20,7 @@ from allocsim.ground_truth.measurement.timing import Band
 from allocsim.ground_truth.verify import NO_TUNABLES
 from allocsim.json_output import JsonOutput
 from allocsim.kernel import CostTable
+from allocsim.machine import Machine
 from allocsim.platform_support import require_glibc
 from allocsim.policy import load_policy
 from allocsim.runspec import short_policy_name
@@ -42,6 +43,7 @@ class MeasureRequest:
     costs: Path | None = None
     rounds: int = ROUNDS
     seed: int = 0
+    machine: Machine | None = None
 
 
 def measure_command(request: MeasureRequest, output: JsonOutput) -> list[Column]:
@@ -54,7 +56,7 @@ def measure_command(request: MeasureRequest, output: JsonOutput) -> list[Column]
     source = load_workload(request.workload, request.seed)
     measured = measured_with_bar(source, allocators, request)
     predicted = [
-        predict(source, policy, chosen, costs, WRITES)
+        predict(source, policy, chosen, costs, WRITES, request.machine)
         for policy, chosen in zip(policies, parameters, strict=True)
     ]
     columns = [found.column() for found in measured]

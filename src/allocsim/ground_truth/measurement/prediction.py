@@ -72,15 +72,21 @@ def predict(
     parameters: Mapping[str, int | float],
     costs: CostTable,
     writes: Sequence[Writes],
+    machine: Machine | None = None,
 ) -> Prediction:
-    """Simulate a case as often as needed: with and without the program's writes, and in order."""
+    """Simulate a case as often as needed: with and without the program's writes, and in order.
+
+    machine: None for one with this machine's huge pages. Its costs are `costs`.
+    """
+    machine = machine or Machine(huge_pages=huge_pages_here(parameters))
+    priced = machine.model_copy(update={"costs": costs})
 
     def run(ops: TraceSource, writing: bool) -> Result:
         result = simulate(
             ops,
             policy,
             parameters=dict(parameters),
-            machine=Machine(costs=costs, huge_pages=huge_pages_here(parameters)),
+            machine=priced,
             writing=writing,
             samples=min(SAMPLES, source.n_ops or SAMPLES),
             walks=0,

@@ -21,6 +21,7 @@ from allocsim.ground_truth.validation.table import TIMES, table_of
 from allocsim.ground_truth.validation.validate import Setting, Validation, validate
 from allocsim.json_output import JsonOutput
 from allocsim.kernel import CostTable
+from allocsim.machine import Machine
 from allocsim.outputs import AtomicFile
 from allocsim.platform_support import glibc_version, require_glibc
 from allocsim.policy import Policy, load_policy, policy_names
@@ -45,6 +46,7 @@ class ValidateRequest:
     costs: Path | None = None
     rounds: int = ROUNDS
     seed: int = 0
+    machine: Machine | None = None
 
 
 def validate_command(request: ValidateRequest, output: JsonOutput) -> Validation:
@@ -77,6 +79,7 @@ def _with_bar(request: ValidateRequest) -> Validation:
             seed=request.seed,
             environment=request.settings.environment(),
             cpus=request.settings.cpus,
+            simulated_machine=request.machine,
             progress=lambda what, done, total: bar.update(
                 task, description=what, completed=done, total=total
             ),

@@ -28,6 +28,7 @@ from allocsim.ground_truth.opstream import packed
 from allocsim.ground_truth.replay import Writes
 from allocsim.ground_truth.validation.comparison import Comparison
 from allocsim.kernel import CostTable
+from allocsim.machine import Machine
 from allocsim.policy import Policy
 from allocsim.trace import TraceSource
 
@@ -76,6 +77,7 @@ def validate(
     rounds: int = ROUNDS,
     environment: Mapping[str, str] | None = None,
     cpus: int | None = None,
+    simulated_machine: Machine | None = None,
     effort: Effort = THOROUGH,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
@@ -85,7 +87,8 @@ def validate(
     costs: None measures the machine's unit costs between the timings, with the slices of `effort`
     in an order that `seed` decides, so that both meet the machine in the same moods.
     environment, cpus: of the real program; the settings' parameters say the same to the policy.
-    progress: what is being done, how much of it is through, and of how much.
+    simulated_machine: None for one with this machine's huge pages. progress: what is being done,
+    how much of it is through, and of how much.
     """
     if rounds < 1 or not traces:
         raise InputError("at least one trace and one round are needed")
@@ -106,7 +109,7 @@ def validate(
         costs = cost_table(calibration, machine(), MEASURED_BETWEEN)
     assert costs is not None
     predictions = [
-        predict(traces[name], policy, setting.parameters, costs, WRITES)
+        predict(traces[name], policy, setting.parameters, costs, WRITES, simulated_machine)
         for name, setting in _told(order, "simulating", progress)
     ]
     compared = tuple(
