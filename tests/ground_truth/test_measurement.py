@@ -289,7 +289,7 @@ def test_the_command(tmp_path: Path) -> None:
 
     text = run("--policy", "best_fit", "--set", "mmap_threshold=64K")
     assert text.splitlines()[0].split()[:3] == ["t.parquet,", "500", "ops"]
-    assert "BestFit (simulated)" in text and "unit costs: shipped" in text
+    assert "best_fit (simulated)" in text and "unit costs: shipped" in text
     found = json.loads(run("--policy", "glibc", "--environment", "MALLOC_TOP_PAD_=0", "--json"))
     [measured], [simulated] = found["measured"], found["simulated"]
     for name in ("syscalls", "minor_faults", "brk_calls"):

@@ -42,7 +42,7 @@ def _trace_path(name: str) -> str:
     from allocsim.input_files import is_file
     from allocsim.workload import find_workload
 
-    if is_file(name) or name.endswith(".parquet"):
+    if "/" in name or "." in name or is_file(name):
         return name
     path = find_workload(name)
     if path.suffix != ".parquet":
