@@ -23,7 +23,7 @@ from allocsim.experiment import command as command_module
 from allocsim.experiment import store as store_module
 from allocsim.experiment.command import run_command
 from allocsim.experiment.execution import execute
-from allocsim.experiment.execution.executors import InlineExecutor
+from allocsim.experiment.execution.executors import InlineExecutor, Workers
 from allocsim.experiment.execution.limits import Limits
 from allocsim.experiment.execution.processes import Stopped, processes
 from allocsim.experiment.load import load_experiment
@@ -342,7 +342,7 @@ def test_any_executor_makes_the_runs(executor, experiment_file, tmp_path, consol
     store = RunStore(tmp_path / "out")
     with store.writing(), executor() as workers:
         reporter = PlainReporter(console)
-        outcome = make_runs(runs, store, reporter, workers, jobs=2, limits=NO_LIMITS)
+        outcome = make_runs(runs, store, reporter, Workers(workers, 2, 1 << 30), limits=NO_LIMITS)
     assert outcome.stored.keys() == {run.key for run in runs}
     assert len(simulations) == 6
 

@@ -119,15 +119,14 @@ def test_a_crash_is_reported_in_one_line(faulty, console):
     assert json.loads((faulty / "out" / "manifest.json").read_text())["finished"] == 1
 
 
-def test_limits_follow_ops_jobs_and_wishes(monkeypatch):
-    monkeypatch.setattr("allocsim.experiment.execution.limits.memory_bytes", lambda: 1000 * 2**20)
-    usual = Limits.of(LimitOptions(), jobs=2)
+def test_limits_follow_ops_memory_and_wishes():
+    usual = Limits.of(LimitOptions(), 500 << 20)
     assert usual == Limits(None, 400 * 2**20, in_processes=False)
     assert usual.time_for(1_000_000, referee=False) == 560
     assert usual.time_for(0, referee=False) is None
-    off = Limits.of(LimitOptions(time_s="off", memory_bytes="off"), jobs=2)
+    off = Limits.of(LimitOptions(time_s="off", memory_bytes="off"), 500 << 20)
     assert (off.memory_bytes, off.time_for(10, referee=False)) == (None, None)
-    asked = Limits.of(LimitOptions(time_s=5.0, memory_bytes="1 GiB"), jobs=2)
+    asked = Limits.of(LimitOptions(time_s=5.0, memory_bytes="1 GiB"), 500 << 20)
     assert asked == Limits(5.0, 2**30, in_processes=True)
     assert platform_support.memory_bytes() > 2**20
 

@@ -29,6 +29,13 @@ def run(
     max_runs: Annotated[
         int, typer.Option(min=1, help="An experiment of more runs is refused.")
     ] = 1_000_000,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Dask workers: local, a scheduler's address (tcp://…) or file (JSON).",
+        ),
+    ] = None,
 ) -> None:
     """Run an experiment: workloads x policies x parameters x seeds; show what came out.
 
@@ -39,7 +46,9 @@ def run(
     """
     from allocsim.experiment.command import run_command
 
-    code = run_command(experiment, output, jobs, force, max_runs=max_runs, no_code=no_code)
+    code = run_command(
+        experiment, output, jobs, force, max_runs=max_runs, no_code=no_code, cluster=cluster
+    )
     raise typer.Exit(code)
 
 

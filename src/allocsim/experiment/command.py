@@ -1,10 +1,13 @@
 """`allocsim run`: from an experiment's file to results, a table and an exit code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from allocsim.experiment.execution.executors import Workers
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.manifest import failed_before
 from allocsim.experiment.progress import reporter_for
@@ -16,6 +19,7 @@ from allocsim.experiment.spec import Experiment
 from allocsim.experiment.sweep import MAX_RUNS, Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
 from allocsim.kernel import CostTable
+from allocsim.platform_support import usable_cpus
 
 
 def run_command(
@@ -27,12 +31,13 @@ def run_command(
     *,
     max_runs: int = MAX_RUNS,
     no_code: bool = False,
+    cluster: str | None = None,
 ) -> int:
     """Runs the experiment in file `name`; returns the exit code.
 
     folder: where results go, `results/NAME` if None. jobs: workers, one per CPU if None. force:
     compute again what is there. max_runs: more than these are refused. no_code: policies in files
-    are refused.
+    are refused. cluster: of Dask, as in `dask_workers`; None: this machine, without Dask.
     """
     console = console or console_for_output()
     experiment = load_experiment(name, no_code=no_code)
@@ -41,11 +46,22 @@ def run_command(
     _say_what_failed_before(runs, root, force, console)
     report = Report(experiment, root)
     try:
-        run_experiment(report, runs, reporter_for(console), jobs=jobs, force=force)
+        workers = _workers_of(cluster, jobs, console) if cluster else None
+        run_experiment(report, runs, reporter_for(console), jobs=jobs, workers=workers, force=force)
     finally:  # though it could not be written: a full disk must not hide what came out
         _show_table(report, console)
     _show_closing(report, console)
     return report.outcome.exit_code
+
+
+@contextmanager
+def _workers_of(cluster: str, jobs: int | None, console: Console) -> Iterator[Workers]:
+    """The workers of a cluster, which are described."""
+    from allocsim.experiment.execution.dask_cluster import dask_workers
+
+    with dask_workers(cluster, jobs or usable_cpus()) as workers:
+        console.print(workers.description, markup=False, soft_wrap=True)
+        yield workers
 
 
 def _say_what_failed_before(runs: list[Run], root: Path, force: bool, console: Console) -> None:

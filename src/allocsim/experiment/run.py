@@ -1,14 +1,12 @@
 """Makes the runs of an experiment and writes its results: for the command line and for Python."""
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from allocsim.experiment.execution.executors import Workers, threads
 from allocsim.experiment.execution.limits import Limits
-from allocsim.experiment.execution.processes import processes
 from allocsim.experiment.progress import Reporter
 from allocsim.experiment.results_writer import rows_of, write_manifest, write_tables
 from allocsim.experiment.runner import Outcome, make_runs
@@ -49,35 +47,25 @@ def run_experiment(
     reporter: Reporter,
     *,
     jobs: int | None = None,
+    workers: AbstractContextManager[Workers] | None = None,
     force: bool = False,
 ) -> None:
     """Makes the runs that are missing, and writes all results into the report's folder.
 
-    jobs: how many runs are made at once, one per CPU if None. force: compute again what is there.
+    jobs: how many runs this machine makes at once, one per CPU if None. workers: make the runs
+    instead of this machine's. force: compute again what is there.
     The report says what came out even where the results cannot be written, which is a StoreError.
     """
-    jobs = jobs or usable_cpus()
+    workers = workers or threads(jobs or usable_cpus())
     store = RunStore(report.root)
-    with store.writing(), _threads(jobs) as executor:
+    with store.writing(), workers as there:
         report.outcome = make_runs(
             runs,
             store,
             reporter,
-            executor,
-            jobs=jobs,
-            limits=Limits.of(report.experiment.file.limits, jobs),
+            there,
+            limits=Limits.of(report.experiment.file.limits, there.memory_bytes),
             force=force,
         )
         store.flush()
         report.write()
-
-
-@contextmanager
-def _threads(jobs: int) -> Iterator[Executor]:
-    """An executor for `jobs` runs at once; what an interrupted one still does is not awaited."""
-    executor = ThreadPoolExecutor(jobs)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        processes.close()

@@ -1,12 +1,21 @@
 """Makes the runs of an experiment that are not there yet, and keeps whatever gets finished."""
 
 import os
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections import Counter
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    wait,
+)
 from dataclasses import dataclass, field
 
 from allocsim.compile_ahead import CompileAhead
 from allocsim.display_units import show_bytes, show_ns
 from allocsim.experiment.execution.execute import execute_runs
+from allocsim.experiment.execution.executors import Workers
 from allocsim.experiment.execution.limits import Limits
 from allocsim.experiment.execution.plan import codes_needed
 from allocsim.experiment.execution.processes import processes
@@ -19,6 +28,9 @@ from allocsim.experiment.sweep import Run
 _BATCH_S = 0.2
 _MOST_IN_BATCH = 64
 """Short runs are submitted together, up to so many, and for so long."""
+
+_MOST_TRIES = 3
+"""Of a run whose executor loses it, with a worker or otherwise."""
 
 _LAST_S = 0.5
 """How long an interrupted sweep waits for runs that are about to end."""
@@ -44,17 +56,15 @@ def make_runs(
     runs: list[Run],
     store: RunStore,
     reporter: Reporter,
-    executor: Executor,
+    workers: Workers,
     *,
-    jobs: int,
     limits: Limits,
     force: bool = False,
 ) -> Outcome:
     """Makes the runs whose results are missing, or all if `force`; a key is computed once.
 
-    executor: makes the runs, `jobs` of them at once; it stays open. Ctrl-C ends it with the outcome
-    so far. A failing run does not stop the others; StoreError does. The caller holds the store's
-    lock.
+    workers: make the runs; their executor stays open. Ctrl-C ends it with the outcome so far. A
+    failing run does not stop the others; StoreError does. The caller holds the store's lock.
     """
     outcome = Outcome(runs)
     by_key = {run.key: run for run in runs}
@@ -67,9 +77,9 @@ def make_runs(
     codes = codes_needed(missing)
     if codes:
         reporter.note_compiling([str(code) for code in codes])
-    compiling = CompileAhead(codes, jobs)
+    compiling = CompileAhead(codes, workers.jobs)
     try:
-        _Sweep(outcome, store, reporter, missing).work(executor, jobs, limits)
+        _Sweep(outcome, store, reporter, missing).work(workers, limits)
     except KeyboardInterrupt:
         outcome.interrupted = True
     finally:
@@ -88,17 +98,18 @@ class _Sweep:
         self._left = missing[::-1]
         self._alone: list[Run] = []
         self._calls: dict[Future[list[Record | Failure]], list[Run]] = {}
+        self._tries: Counter[str] = Counter()
         self._n_ended = 0
         self._seconds = 0.0
         self._name = os.urandom(8).hex()
 
-    def work(self, executor: Executor, jobs: int, limits: Limits) -> None:
-        """Keeps the executor busy until nothing is left; whatever goes wrong, no run goes on."""
+    def work(self, workers: Workers, limits: Limits) -> None:
+        """Keeps the workers busy until nothing is left; whatever goes wrong, no run goes on."""
         try:
             while self._left or self._alone or self._calls:
-                while (self._left or self._alone) and len(self._calls) < 2 * jobs:
-                    batch = self._next_batch(jobs)
-                    self._calls[_submit(executor, batch, limits, self._name)] = batch
+                while (self._left or self._alone) and len(self._calls) < 2 * workers.jobs:
+                    batch = self._next_batch(workers.jobs)
+                    self._calls[_submit(workers.executor, batch, limits, self._name)] = batch
                 self._collect(wait(self._calls, return_when=FIRST_COMPLETED).done)
         except BaseException as error:
             self._stop()
@@ -119,16 +130,23 @@ class _Sweep:
     def _collect(self, done: set[Future[list[Record | Failure]]]) -> None:
         for future in done:
             batch = self._calls.pop(future)
-            error = future.exception()
+            error = CancelledError() if future.cancelled() else future.exception()
             if error is None:
                 for run, result in zip(batch, future.result(), strict=True):
                     self._record(run, result)
-            elif not isinstance(error, Exception):
-                raise error
-            elif len(batch) > 1:  # each alone, to find out which of them it is
-                self._alone += batch
+            elif isinstance(error, Exception):
+                self._try_again(batch, error)
             else:
-                self._fail(batch[0], Failure(f"its executor gave up: {_text(error)}"))
+                raise error
+
+    def _try_again(self, batch: list[Run], error: Exception) -> None:
+        """The executor lost a call. Each of its runs is made alone, a few times at most."""
+        for run in batch:
+            self._tries[run.key] += 1
+            if self._tries[run.key] < _MOST_TRIES:
+                self._alone.append(run)
+            else:
+                self._fail(run, Failure(f"its executor gave up: {_text(error)}"))
 
     def _stop(self) -> None:
         """Ends all runs: processes are killed, and threads stop at their next sample."""

@@ -7,14 +7,14 @@ interpreted, since threads would share one interpreter. Compiled ones run in the
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from allocsim import driver_pool
 from allocsim.errors import AllocsimError
 from allocsim.experiment.execution.limits import Limits
-from allocsim.experiment.execution.plan import length_of, needs_process, spec_of
+from allocsim.experiment.execution.plan import length_of, located, needs_process, spec_of
 from allocsim.experiment.execution.processes import processes
 from allocsim.experiment.execution.transfer import Failure, decode, encode
 from allocsim.experiment.records import Record
@@ -27,35 +27,50 @@ from allocsim.limited_process import (
 )
 from allocsim.simulation import Observers, Result, run_spec
 
+_AS_NAMED: Mapping[str, str] = {}
 
-def execute_runs(runs: list[Run], limits: Limits, sweep: str) -> list[Record | Failure]:
+
+def execute_runs(
+    runs: list[Run], limits: Limits, sweep: str, files: Mapping[str, str] = _AS_NAMED
+) -> list[Record | Failure]:
     """What each run gave: the record to store, or why it failed.
 
-    Stopped is raised soon after `processes.stop(sweep)`. Everything is plain data, for executors
-    whose workers are other processes or machines.
+    files: where this machine has the files that the runs name, if elsewhere. Stopped is raised soon
+    after `processes.stop(sweep)`. Everything is plain data, for executors whose workers are other
+    processes or machines.
     """
-    return [execute_run(run, limits, sweep) for run in runs]
+    return [execute_run(run, limits, sweep, files) for run in runs]
 
 
-def execute_run(run: Run, limits: Limits, sweep: str) -> Record | Failure:
+def execute_run(
+    run: Run, limits: Limits, sweep: str, files: Mapping[str, str] = _AS_NAMED
+) -> Record | Failure:
     """Makes one run within its limits: in a worker process where it needs one, else here."""
     try:
-        time_s = limits.time_for(length_of(run)[0], run.referee)
-        if limits.in_processes or needs_process(run):
-            memory = limits.memory_bytes
-            return decode(processes.call(sweep, answer, run, time_s=time_s, memory_bytes=memory))
-        return simulate_run(run, _checkpoint(sweep, time_s))
+        here = located(run, files)
+        time_s = limits.time_for(length_of(here)[0], run.referee)
+        if limits.in_processes or needs_process(here):
+            limit = {"time_s": time_s, "memory_bytes": limits.memory_bytes}
+            return decode(processes.call(sweep, answer, run, files, **limit))
+        return simulate_run(run, files, _checkpoint(sweep, time_s))
     except CallEnded as error:
         return _failure_of(error)
     except AllocsimError as error:
         return Failure(str(error))
 
 
-def simulate_run(run: Run, progress: Callable[[int, int], None] | None = None) -> Record | Failure:
+def answer(run: Run, files: Mapping[str, str]) -> bytes:
+    """What a worker process answers: the run's outcome as bytes."""
+    return encode(simulate_run(run, files))
+
+
+def simulate_run(
+    run: Run, files: Mapping[str, str], progress: Callable[[int, int], None] | None = None
+) -> Record | Failure:
     """Simulates a run right here, without limits."""
     started = time.perf_counter()
     try:
-        result = simulated(run, progress)
+        result = _simulated(located(run, files), progress)
         result.close()
         return Record.of(run, result, time.perf_counter() - started)
     except CallEnded:
@@ -66,13 +81,7 @@ def simulate_run(run: Run, progress: Callable[[int, int], None] | None = None) -
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-def answer(run: Run) -> bytes:
-    """What a worker process answers: the run's outcome as bytes."""
-    return encode(simulate_run(run))
-
-
-def simulated(run: Run, progress: Callable[[int, int], None] | None = None) -> Result:
-    """The result of a run."""
+def _simulated(run: Run, progress: Callable[[int, int], None] | None) -> Result:
     spec = replace(spec_of(run), make_driver=_watched(run.referee))
     return run_spec(spec, Observers(progress=progress))
 

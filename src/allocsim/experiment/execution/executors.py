@@ -1,8 +1,37 @@
 """Executors of one machine. Any `concurrent.futures.Executor` will do in their place."""
 
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+
+from allocsim.experiment.execution.processes import processes
+from allocsim.platform_support import memory_bytes
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor, how many runs it makes at once, and the memory that there is for each.
+
+    description: a line for the user.
+    """
+
+    executor: Executor
+    jobs: int
+    memory_bytes: int
+    description: str = ""
+
+
+@contextmanager
+def threads(jobs: int) -> Iterator[Workers]:
+    """This machine's workers; what an interrupted one still does is not awaited."""
+    executor = ThreadPoolExecutor(jobs)
+    try:
+        yield Workers(executor, jobs, memory_bytes() // jobs)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        processes.close()
 
 
 class InlineExecutor(Executor):

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from allocsim.platform_support import memory_bytes
 from allocsim.strict_toml import SizeBytes, StrictModel
 
 Seconds = Annotated[float, Field(gt=0, le=1e9)]
@@ -45,12 +44,12 @@ class Limits:
     in_processes: bool
 
     @classmethod
-    def of(cls, options: LimitOptions, jobs: int) -> "Limits":
-        """The limits that `options` ask for where `jobs` runs are made at once."""
+    def of(cls, options: LimitOptions, memory_bytes: int) -> "Limits":
+        """The limits that `options` ask for where each worker has so much memory."""
         memory = options.memory_bytes
         if isinstance(memory, int):
             return cls(options.time_s, memory, True)
-        share = int(_MEMORY_SHARE * memory_bytes() / jobs) if memory is None else 0
+        share = int(_MEMORY_SHARE * memory_bytes) if memory is None else 0
         return cls(options.time_s, share or None, False)
 
     def time_for(self, n_ops: int, referee: bool) -> float | None:

@@ -1,7 +1,8 @@
 """What the engine needs to know of runs, and the code that it pays to compile for a sweep."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,25 @@ def spec_of(run: Run) -> RunSpec:
         referee=run.referee,
         policy_name=run.label,
     )
+
+
+def files_of(run: Run) -> list[str]:
+    """The files that a run names: a policy, a trace, a table of unit costs."""
+    policy = run.policy.partition(":")[0] if _is_file(run.policy) else None
+    return [file for file in (policy, run.workload_spec.get("trace"), run.costs) if file]
+
+
+def located(run: Run, files: Mapping[str, str]) -> Run:
+    """The run with its files where this machine has them; those that `files` lacks stay."""
+    if not files:
+        return run
+    path, colon, name = run.policy.partition(":")
+    workload = dict(run.workload_spec)
+    if trace := workload.get("trace"):
+        workload["trace"] = files.get(trace, trace)
+    costs = run.costs and files.get(run.costs, run.costs)
+    policy = files.get(path, path) + colon + name
+    return replace(run, policy=policy, workload_spec=workload, costs=costs)
 
 
 def codes_needed(runs: Iterable[Run]) -> list[Code]:
