@@ -34,7 +34,7 @@ from allocsim.experiment.store import RunStore, StoreError
 from allocsim.experiment.sweep import expand
 from allocsim.experiment.table import summary_view
 
-NO_LIMITS = Limits("off", None, in_processes=False)
+NO_LIMITS = Limits("off", None)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_workers_need_no_file_of_the_submitter(experiment, tmp_path, console):
     from allocsim.experiment.sweep import expand
 
     runs = [run for run in expand(load_experiment(str(experiment))) if run.parameters["pad"] == 2]
-    limits = Limits.of(LimitOptions(), 1 << 30)
+    limits = Limits.of(LimitOptions(), 1 << 30, jobs=1)
     with dask_workers("local", 1) as workers:
         first = workers.executor.submit(None, runs, limits, "sweep").result()
         shutil.rmtree(experiment.parent)

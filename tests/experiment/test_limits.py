@@ -120,14 +120,15 @@ def test_a_crash_is_reported_in_one_line(faulty, console):
 
 
 def test_limits_follow_ops_memory_and_wishes():
-    usual = Limits.of(LimitOptions(), 500 << 20)
-    assert usual == Limits(None, 400 * 2**20, in_processes=False)
+    usual = Limits.of(LimitOptions(), 500 << 20, jobs=1)
+    assert usual == Limits(None, 400 << 20)
     assert usual.time_for(1_000_000, referee=False) == 560
     assert usual.time_for(0, referee=False) is None
-    off = Limits.of(LimitOptions(time_s="off", memory_bytes="off"), 500 << 20)
+    off = Limits.of(LimitOptions(time_s="off", memory_bytes="off"), 500 << 20, jobs=1)
     assert (off.memory_bytes, off.time_for(10, referee=False)) == (None, None)
-    asked = Limits.of(LimitOptions(time_s=5.0, memory_bytes="1 GiB"), 500 << 20)
-    assert asked == Limits(5.0, 2**30, in_processes=True)
+    asked = Limits.of(LimitOptions(time_s=5.0, memory_bytes="1 GiB"), 500 << 20, jobs=1)
+    assert (asked.time_for(10**9, referee=False), asked.memory_bytes) == (5.0, 2**30)
+    assert asked.threads_from_ops > 2**60
     assert platform_support.memory_bytes() > 2**20
 
 

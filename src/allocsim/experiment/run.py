@@ -64,7 +64,7 @@ def run_experiment(
             store,
             reporter,
             there,
-            limits=Limits.of(report.experiment.file.limits, there.memory_bytes),
+            limits=Limits.of(report.experiment.file.limits, there.memory_bytes, there.jobs),
             force=force,
         )
         store.flush()

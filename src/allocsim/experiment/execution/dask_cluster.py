@@ -7,7 +7,9 @@ their content: no path needs to be the same there, and no object of theirs is pi
 import hashlib
 import logging
 import os
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
@@ -40,9 +42,9 @@ def dask_workers(cluster: str, jobs: int) -> Iterator[Workers]:
     try:
         yield _workers_of(client)
     finally:
-        client.close()
         if client.cluster is not None:
-            client.cluster.close()
+            _kill(client.cluster)
+        client.close()
 
 
 def _connect(cluster: str, jobs: int) -> Any:
@@ -54,8 +56,9 @@ def _connect(cluster: str, jobs: int) -> Any:
         raise InputError(f"--cluster {printable(cluster)}: no such file")
     where: dict[str, Any] = {"address": cluster, "timeout": _CONNECT_S}
     if cluster == "local":
-        quiet = logging.CRITICAL
-        workers = LocalCluster(n_workers=jobs, threads_per_worker=1, silence_logs=quiet)
+        with _interrupts_ignored():
+            quiet = logging.CRITICAL
+            workers = LocalCluster(n_workers=jobs, threads_per_worker=1, silence_logs=quiet)
         where = {"address": workers}
     elif cluster.endswith(".json"):
         where = {"scheduler_file": cluster, "timeout": _CONNECT_S}
@@ -65,6 +68,28 @@ def _connect(cluster: str, jobs: int) -> Any:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"--cluster {printable(cluster)}: {printable(str(error))}") from None
     return client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For the start of processes, which go on ignoring Ctrl-C: their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no Ctrl-C comes here, and no handler may be set
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _kill(cluster: Any) -> None:
+    """Ends the workers of this machine at once: what they still do is of no use to anybody."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid:
+            os.kill(nanny.pid, signal.SIGKILL)
+    cluster.close()
 
 
 def _workers_of(client: Any) -> Workers:

@@ -2,7 +2,8 @@
 
 A policy in a file is its user's code, and only a process can be ended from outside: its runs are
 made in worker processes, whatever the executor. So are those of shipped policies that run
-interpreted, since threads would share one interpreter. Compiled ones run in the calling thread.
+interpreted, or are short, since threads would share one interpreter. Other runs are made in the
+calling thread.
 """
 
 import time
@@ -48,8 +49,9 @@ def execute_run(
     """Makes one run within its limits: in a worker process where it needs one, else here."""
     try:
         here = located(run, files)
-        time_s = limits.time_for(length_of(here)[0], run.referee)
-        if limits.in_processes or needs_process(here):
+        n_ops, _ = length_of(here)
+        time_s = limits.time_for(n_ops, run.referee)
+        if n_ops < limits.threads_from_ops or needs_process(here):
             limit = {"time_s": time_s, "memory_bytes": limits.memory_bytes}
             return decode(processes.call(sweep, answer, run, files, **limit))
         return simulate_run(run, files, _checkpoint(sweep, time_s))

@@ -1,5 +1,6 @@
 """How long a run may take, and how much memory: one without end must not stop the others."""
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -20,6 +21,9 @@ _REFEREE = 10
 
 _MEMORY_SHARE = 0.8
 
+_SHORT_OPS = 20_000
+"""Of shorter runs, most of the time is Python's, for which threads would wait for each other."""
+
 
 class LimitOptions(StrictModel):
     """Limits of each run. time_s: wall-clock seconds, by default 60 and one for every 2,000 ops
@@ -35,22 +39,22 @@ class LimitOptions(StrictModel):
 class Limits:
     """Limits as runs are held to them.
 
-    time_s: for every run; None: by its ops. in_processes: shipped policies, too, run in processes
-    of their own, since the limit on memory was asked for.
+    time_s: for every run; None: by its ops. memory_bytes: None: any. threads_from_ops: compiled
+    runs of shipped policies are made in threads if they have so many ops, else in processes.
     """
 
     time_s: float | Literal["off"] | None
     memory_bytes: int | None
-    in_processes: bool
+    threads_from_ops: int = 0
 
     @classmethod
-    def of(cls, options: LimitOptions, memory_bytes: int) -> "Limits":
-        """The limits that `options` ask for where each worker has so much memory."""
+    def of(cls, options: LimitOptions, memory_bytes: int, jobs: int) -> "Limits":
+        """The limits that `options` ask for where each of `jobs` workers has so much memory."""
         memory = options.memory_bytes
-        if isinstance(memory, int):
-            return cls(options.time_s, memory, True)
+        if isinstance(memory, int):  # only a process can be held to it
+            return cls(options.time_s, memory, sys.maxsize)
         share = int(_MEMORY_SHARE * memory_bytes) if memory is None else 0
-        return cls(options.time_s, share or None, False)
+        return cls(options.time_s, share or None, _SHORT_OPS if jobs > 1 else 0)
 
     def time_for(self, n_ops: int, referee: bool) -> float | None:
         """Seconds that a run of so many ops (0: unknown) may take; None: any time."""
