@@ -110,7 +110,7 @@ def replace_engine(patch, simulate):
         return simulate(spec.source(), spec.policy, **options)
 
     patch.setattr(execute, "run_spec", run_spec)
-    patch.setattr(execute, "needs_process", lambda run: False)
+    patch.setattr(execute, "needs_process", lambda run, threads_from_ops: False)
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def simulations(monkeypatch):
         return _made_up(spec.parameters)
 
     monkeypatch.setattr(execute, "run_spec", run_spec)
-    monkeypatch.setattr(execute, "needs_process", lambda run: False)
+    monkeypatch.setattr(execute, "needs_process", lambda run, threads_from_ops: False)
     return made
 
 

@@ -248,7 +248,7 @@ def test_exhausted_memory_and_unmeasured_costs_are_told(run, console, made_up, m
         return result
 
     monkeypatch.setattr(execute, "run_spec", run_spec)
-    monkeypatch.setattr(execute, "needs_process", lambda run: False)
+    monkeypatch.setattr(execute, "needs_process", lambda run, threads_from_ops: False)
     run()
     assert "unit costs: shipped" in console.text()
     assert "not this machine's: see allocsim calibrate" in console.text()
@@ -348,7 +348,7 @@ def test_any_executor_makes_the_runs(executor, experiment_file, tmp_path, consol
 
 
 def test_runs_in_threads_stop_at_their_next_sample(experiment_file, monkeypatch):
-    monkeypatch.setattr(execute, "needs_process", lambda run: False)
+    monkeypatch.setattr(execute, "needs_process", lambda run, threads_from_ops: False)
     [first, *_] = expand(load_experiment(experiment_file))
     processes.stop("a sweep")
     with pytest.raises(Stopped):

@@ -51,7 +51,7 @@ def execute_run(
         here = located(run, files)
         n_ops, _ = length_of(here)
         time_s = limits.time_for(n_ops, run.referee)
-        if n_ops < limits.threads_from_ops or needs_process(here):
+        if needs_process(here, limits.threads_from_ops):
             limit = {"time_s": time_s, "memory_bytes": limits.memory_bytes}
             return decode(processes.call(sweep, answer, run, files, **limit))
         return simulate_run(run, files, _checkpoint(sweep, time_s))

@@ -58,13 +58,16 @@ def codes_needed(runs: Iterable[Run]) -> list[Code]:
     return codes_that_pay((spec_of(run), *length_of(run)) for run in known)
 
 
-def needs_process(run: Run) -> bool:
-    """Whether a run is made in a worker process: a user's code, or interpreted so far.
+def needs_process(run: Run, threads_from_ops: int) -> bool:
+    """Whether a run is made in a worker process: a user's code, interpreted so far, or of fewer
+    ops than `threads_from_ops`.
 
     A class of this process cannot go to another one.
     """
     if is_of_this_process(run.policy):
         return False
+    if length_of(run)[0] < threads_from_ops:
+        return True
     return run.referee or _is_file(run.policy) or not _runs_compiled(run)
 
 
