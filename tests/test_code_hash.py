@@ -1,6 +1,8 @@
 """Results depend on the code that makes them, and on no other."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -46,3 +48,59 @@ def test_a_policys_hash_covers_the_modules_of_allocsim_behind_it():
     assert "allocsim.glibc.bins" not in hashes._sources_of(best_fit)[1]
     assert hashes._sources_of(best_fit)[1] >= {"allocsim.boundary_tags", "allocsim.policy"}
     assert hashes.policy_hash(glibc) != hashes.policy_hash(best_fit)
+
+
+SESSION = """
+from allocsim import Param, Policy
+
+STEP = 16
+
+def rounded(size):
+    return (size + STEP - 1) & -STEP
+
+class Mine(Policy):
+    at = 0
+    reserve = Param(4096, "bytes")
+
+    def malloc(self, size):
+        if size in {"a", "b", "c"}:
+            return 0
+        return self.kernel.mmap(rounded(size) + self.reserve)
+"""
+
+
+@pytest.fixture
+def session(monkeypatch):
+    """Runs cells in a module without a file, and gives the hash of the class that they define."""
+    module = ModuleType("session_of_a_test")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def run(cell: str) -> str:
+        exec(cell, vars(module))
+        return hashes.policy_hash(module.Mine)
+
+    return run
+
+
+def test_a_class_of_a_session_counts_by_its_code(session):
+    first = session(SESSION)
+    assert session(SESSION) == first
+    assert session(SESSION.replace("    at = 0", '    """Described."""\n\n    at = 0')) == first
+    others = [
+        session(SESSION.replace(old, new))
+        for old, new in [
+            ("at = 0", "at = 1"),
+            ("4096", "8192"),
+            ("return 0", "return 1"),
+            ("STEP = 16", "STEP = 32"),
+            ("STEP - 1)", "STEP)"),
+            ("class Mine(Policy)", "class Base(Policy):\n    new = 1\n\nclass Mine(Base)"),
+        ]
+    ]
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_a_value_that_changes_in_the_session_counts(session):
+    first = session(SESSION)
+    assert session("STEP = 64") != first
+    assert session("STEP = 16") == first

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import allocsim
-from allocsim.errors import InputError
 from allocsim.policy import Policy
+from allocsim.session_code import has_file, session_hash
 
 _PACKAGE = Path(allocsim.__file__).parent
 _IMPORT = re.compile(
@@ -68,31 +68,27 @@ def _source(path: Path) -> bytes:
     return path.read_bytes()
 
 
-@cache
 def policy_hash(policy: type[Policy]) -> str:
     """A hash of all code that decides what `policy` does: users' files and modules of allocsim.
 
-    A class without a file, of an interactive session, counts by the source of its cell.
+    A class without a file, of an interactive session, counts as it stands there now.
     """
+    return _hash_of_files(policy) if has_file(policy) else _hash_of_session(policy)
+
+
+@cache
+def _hash_of_files(policy: type[Policy]) -> str:
     files, modules = _sources_of(policy)
     digest = hashlib.sha256(policy.__qualname__.encode())
     for path in sorted(files):
         digest.update(path.read_bytes())
-    for cls in policy.__mro__:
-        if cls is not object and getattr(inspect.getmodule(cls), "__file__", None) is None:
-            digest.update(_source_of_class(cls).encode())
     digest.update(code_hash("allocsim.simulation", *sorted(modules)).encode())
     return digest.hexdigest()
 
 
-def _source_of_class(cls: type) -> str:
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        raise InputError(
-            f"the source of {cls.__name__} is not known, so its results could not be told from "
-            "those of another class; define it in a file, a module or a notebook cell"
-        ) from None
+def _hash_of_session(policy: type[Policy]) -> str:
+    bases = [_hash_of_files(cls) for cls in policy.__mro__ if cls is not object and has_file(cls)]
+    return hashlib.sha256(" ".join([session_hash(policy), *bases]).encode()).hexdigest()
 
 
 def _sources_of(policy: type[Policy]) -> tuple[set[Path], set[str]]:
