@@ -63,6 +63,15 @@ def test_no_module_takes_the_place_of_a_public_name():
     assert set(al.__all__) <= set(dir(al))
 
 
+def test_the_names_for_type_checkers_are_those_that_are_loaded():
+    source = Path(al.__file__).read_text()
+    imports = source.partition("if TYPE_CHECKING:")[2].partition("\n\n")[0]
+    seen = set(re.findall(r"\b(?!from|import|allocsim)[A-Za-z_]\w+\b(?=[,\n])", imports))
+    assert set(al.__all__) == {"__version__", *al._MODULES}
+    assert set(al._MODULES) <= seen
+    assert (Path(al.__file__).parent / "py.typed").is_file()
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'simulat'"):
         _ = al.simulat

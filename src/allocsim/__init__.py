@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "AllocsimError", "Array", "BoundaryTagHeap", "ColumnTable", "Component", "CostTable",
+    "Experiment", "InputError", "Kernel", "Kind", "Layout", "Machine", "Op", "Param", "Part",
+    "Parts", "PerThread", "Policy", "Pool", "Ref", "Result", "RunSpec", "SimulationError",
+    "Sweep", "Trace", "__version__", "ctz", "host", "ilog2", "inline", "load_policy", "log_range",
+    "open_trace", "record", "results", "simulate", "sweep", "verify",
+]  # fmt: skip
+
 _EXPORTS = {
     "allocsim.boundary_tags": ("BoundaryTagHeap",),
     "allocsim.column_table": ("ColumnTable",),
@@ -54,15 +62,15 @@ _EXPORTS = {
     "allocsim.trace": ("Op", "Trace", "open_trace"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
-__all__ = ["__version__", *sorted(_MODULES)]
 
+if not TYPE_CHECKING:  # a type checker would take every name for one of the module's
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value = getattr(importlib.import_module(_MODULES[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'allocsim' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            value = getattr(importlib.import_module(_MODULES[name]), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module 'allocsim' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
