@@ -73,11 +73,13 @@ def policy_hash(policy: type[Policy]) -> str:
 
     A class without a file, of an interactive session, counts as it stands there now.
     """
-    return _hash_of_files(policy) if has_file(policy) else _hash_of_session(policy)
+    if has_file(policy):
+        return _hash_of_files(policy)  # type: ignore[arg-type]
+    return _hash_of_session(policy)
 
 
 @cache
-def _hash_of_files(policy: type[Policy]) -> str:
+def _hash_of_files(policy: type) -> str:
     files, modules = _sources_of(policy)
     digest = hashlib.sha256(policy.__qualname__.encode())
     for path in sorted(files):
@@ -91,7 +93,7 @@ def _hash_of_session(policy: type[Policy]) -> str:
     return hashlib.sha256(" ".join([session_hash(policy), *bases]).encode()).hexdigest()
 
 
-def _sources_of(policy: type[Policy]) -> tuple[set[Path], set[str]]:
+def _sources_of(policy: type) -> tuple[set[Path], set[str]]:
     """The files of users behind a policy, and the modules of allocsim that it uses."""
     files: set[Path] = set()
     ours: set[str] = set()

@@ -100,7 +100,7 @@ class RunSpec:
         """What the result depends on, as JSON: values, and hashes of what files hold."""
         return {
             "workload": source_identity(self.source()),
-            "policy": policy_hash(self.policy_class),  # type: ignore[arg-type]
+            "policy": policy_hash(self.policy_class),
             "parameters": dict(self.parameters),
             "machine": self.machine.identity(),
             "samples": self.samples,

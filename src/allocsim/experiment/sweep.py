@@ -85,7 +85,7 @@ def _runs_of(experiment: Experiment, workload: NamedWorkload, costs_hash: str) -
     sources = {seed: source_identity(open_workload(workload.spec, seed)) for seed in seeds}
     spec, kernel = workload.spec.model_dump(mode="json"), file.kernel.model_dump()
     for policy in experiment.policies:
-        code = policy_hash(policy.policy)  # type: ignore[arg-type]
+        code = policy_hash(policy.policy)
         for parameters, seed in itertools.product(settings(policy.grid), seeds):
             yield Run(
                 workload=workload.name,
