@@ -7,13 +7,16 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import allocsim as al
+from allocsim.policy import name_of_class
 
 DOCS = Path(__file__).parents[1] / "docs" / "api.md"
 TRACE = al.Trace.of(
@@ -110,9 +113,13 @@ def test_simulate_takes_names_paths_ops_and_classes(tmp_path):
     by_path = al.simulate(tmp_path / "t.parquet", al.load_policy("glibc"))
     assert by_ops.totals == pytest.approx(by_path.totals, nan_ok=True)
     assert by_ops.totals["mmap_calls"] == 1
-    pinned = al.simulate(TRACE, "glibc", mmap_threshold="1 MiB")
-    assert pinned.totals["mmap_calls"] == 0
+    for threshold in ("1 MiB", 1 << 20, np.int64(1 << 20)):
+        pinned = al.simulate(TRACE, "glibc", mmap_threshold=threshold)
+        assert pinned.totals["mmap_calls"] == 0
     assert al.simulate(TRACE, Pages).totals["mmap_calls"] == 2
+    opened = al.simulate(al.open_trace(tmp_path / "t.parquet"), Path(__file__), seed=np.int64(1))
+    assert opened.totals["mmap_calls"] == 2
+    assert al.simulate(SMALL, "glibc").totals["ops"] == 400
 
 
 @pytest.mark.parametrize(
@@ -120,13 +127,19 @@ def test_simulate_takes_names_paths_ops_and_classes(tmp_path):
     [
         ({"mmap_treshold": 3}, "no parameter 'mmap_treshold'"),
         ({"mmap_threshold": "many"}, "mmap_threshold: 'many' is no size"),
-        ({"samples": 0}, "at least one sample"),
+        ({"samples": 0}, "samples: must be at least 1, not 0"),
+        ({"samples": "many"}, "samples: must be a whole number, not 'many'"),
+        ({"seed": -1}, "seed: must be at least 0"),
         ({"policy": "gibc"}, "glibc"),
+        ({"policy": 3}, "policy: a name, a path or a class, not 3"),
+        ({"machine": {"cpus": 2}}, "machine: a Machine, such as"),
+        ({"workload": 3}, "workload: a name, a path, a table or a trace, not 3"),
+        ({"workload": {"ops": 0}}, "workload: ops: "),
     ],
 )
 def test_what_is_wrong_with_a_call_is_said(arguments, message):
     with pytest.raises(al.InputError, match=message):
-        al.simulate(TRACE, **arguments)
+        al.simulate(**{"workload": TRACE, **arguments})
 
 
 def test_a_machine_says_what_is_wrong_with_it():
@@ -180,7 +193,8 @@ def swept(tmp_path_factory):
 def test_a_sweep_runs_everything(swept):
     runs = swept.runs
     assert runs.n_rows == 2 * (3 + 3 + 1) + (3 + 3 + 1)
-    assert set(runs["policy"].tolist()) >= {"glibc"}
+    assert set(runs["policy"].tolist()) == {"glibc", "glibc tcache_count=0", "Pages"}
+    assert {"glibc", f"{__file__}:Pages"} == set(runs["policy_source"].tolist())
     assert not swept.failed
     assert runs.to_arrow().schema.field("cpu_ns").metadata == {b"unit": b"ns"}
 
@@ -197,6 +211,8 @@ def test_its_table_has_means_with_intervals(swept):
 def test_its_figures_are_axes_to_be_changed(swept):
     axes = swept.plot("tradeoff")
     axes[0].set_title("changed")
+    assert axes.figure is axes[0].figure
+    assert axes._repr_png_().startswith(b"\x89PNG")
     assert len(axes) == 2
     assert swept.plot("over", parameter="mmap_threshold")
     with pytest.raises(al.InputError, match="unknown figure 'tradeof'"):
@@ -235,6 +251,101 @@ def test_a_sweep_says_all_that_is_wrong_before_anything_runs():
     for part in ("workloads[0].use: ", "did you mean 'churn'", "grid.treshold", "repeats"):
         assert part in str(caught.value)
     assert ":1:" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workloads": "jq"}, r"workloads: must be a list, such as \['jq'\]"),
+        ({"workloads": TRACE}, "workloads: must be a list"),
+        ({"policies": al.Policy}, "policies: must be a list"),
+        ({"workloads": [3]}, "workloads: each is a name"),
+        ({"policies": [3]}, "policies: each is a name"),
+        ({"workloads": [TRACE, TRACE]}, "called already; give one a name"),
+        ({"grid": {"mmap_threshold": "64 KiB"}}, "grid.mmap_threshold: must be a list"),
+        ({"jobs": 0}, "jobs: must be at least 1"),
+        ({"machine": {"cpus": 2}}, "machine: a Machine"),
+        ({"machine": al.Machine(costs=al.CostTable.free_of_charge())}, "unit costs from a file"),
+        ({"repeats": 2, "max_runs": 1, "workloads": ["churn"]}, "allow that many: max_runs=2"),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_said(arguments, message):
+    with pytest.raises(al.InputError, match=message):
+        al.sweep(**{"workloads": [TRACE], "policies": ["glibc"], **arguments})
+
+
+def test_a_sweep_takes_paths_numpy_and_opened_traces(swept):
+    [stored] = (swept.folder / "traces").iterdir()
+    found = al.sweep(
+        [{"trace": TRACE, "name": "mine"}, al.open_trace(stored)],
+        [Path(__file__), (Path(__file__), {"reserve": np.int64(8192)})],
+        grid={"reserve": 4096 * np.arange(1, 3)},
+        repeats=np.int64(1),
+        machine=al.Machine(costs=al.CostTable.load()),
+    )
+    table = found.table()
+    assert table["workload"].tolist() == ["mine"] * 3 + [stored.stem] * 3
+    assert table["policy"].tolist() == ["test_api", "test_api", "test_api reserve=8192"] * 2
+
+
+def test_classes_of_one_name_are_told_apart():
+    def pages_of(grain):
+        class Local(Pages):
+            def malloc(self, size):
+                return self.kernel.mmap(grain) + 16
+
+        return Local
+
+    small, large = pages_of(1 << 20), pages_of(2 << 20)
+    found = al.sweep([TRACE], [(small, {}), {"use": name_of_class(large), "label": "large"}])
+    assert found.runs["mapped_peak_bytes"].tolist() == [2 << 20, 4 << 20]
+
+
+def test_what_was_finished_before_ctrl_c_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    class Interrupts(Pages):
+        def malloc(self, size):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"allocsim\.results\('.*'\)") as caught:
+        al.sweep([TRACE], ["glibc", Interrupts], jobs=1)
+    folder = str(caught.value).split("'")[1]
+    assert al.results(folder).runs["policy"].tolist() == ["glibc"]
+
+
+def test_a_refused_sweep_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(al.InputError):
+        al.sweep([TRACE], ["gibc"])
+    assert not list(tmp_path.iterdir())
+
+
+class Notebook(ModuleType):
+    """IPython's module for output, and the last that it shows."""
+
+    def __init__(self):
+        super().__init__("IPython.display")
+        self.shown = ""
+
+    def HTML(self, text):
+        self.shown = text
+
+    def display(self, _html, display_id):
+        return SimpleNamespace(update=lambda _html: None)
+
+
+def test_a_notebook_shows_a_bar_and_what_failed(monkeypatch):
+    class Broken(Pages):
+        def malloc(self, size):
+            return self.kernel.load(8)
+
+    notebook = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    al.sweep([TRACE], [Broken, "glibc"])
+    assert '<progress value="2" max="2"></progress> 2 of 2 runs, 1 failed' in notebook.shown
+    assert "<br>failed trace-" in notebook.shown and "segmentation fault" in notebook.shown
 
 
 def test_a_range_by_factor():
@@ -277,3 +388,7 @@ def test_record_and_verify(tmp_path):
     assert recording.exit_code == 0
     assert al.open_trace(tmp_path / "t.parquet").n_ops > 0
     assert al.verify(tmp_path / "t.parquet", {"mmap_threshold": 4096}).equal
+    assert al.verify(TRACE, mmap_threshold="4 KiB").equal
+    for command in ([], "sort --version"):
+        with pytest.raises(al.InputError, match="command: a list"):
+            al.record(command, tmp_path / "u.parquet")

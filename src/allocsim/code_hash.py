@@ -9,7 +9,7 @@ from typing import Any
 
 import allocsim
 from allocsim.policy import Policy
-from allocsim.session_code import has_file, session_hash
+from allocsim.session_code import has_file, is_of_session, session_hash
 
 _PACKAGE = Path(allocsim.__file__).parent
 _IMPORT = re.compile(
@@ -71,11 +71,11 @@ def _source(path: Path) -> bytes:
 def policy_hash(policy: type[Policy]) -> str:
     """A hash of all code that decides what `policy` does: users' files and modules of allocsim.
 
-    A class without a file, of an interactive session, counts as it stands there now.
+    A class of an interactive session, of `__main__` or of a function counts as it is now.
     """
-    if has_file(policy):
-        return _hash_of_files(policy)  # type: ignore[arg-type]
-    return _hash_of_session(policy)
+    if is_of_session(policy):
+        return _hash_of_session(policy)
+    return _hash_of_files(policy)  # type: ignore[arg-type]
 
 
 @cache

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import itertools
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -218,8 +219,8 @@ def name_of_class(policy: type[Policy]) -> str:
         return f"{file}:{policy.__qualname__}"
     require_contract(policy, Policy)
     name = f"{_SESSION}{policy.__qualname__}"
-    _of_this_process[name] = policy
-    return name
+    names = itertools.chain([name], (f"{name}#{number}" for number in itertools.count(2)))
+    return next(each for each in names if _of_this_process.setdefault(each, policy) is policy)
 
 
 def is_of_this_process(name: str) -> bool:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from allocsim import driver_pool
+from allocsim.arguments import plain, shown, whole_number
 from allocsim.code_hash import policy_hash
 from allocsim.driver import Driver
 from allocsim.engine import entry_points
 from allocsim.errors import InputError
 from allocsim.machine import Machine
 from allocsim.policy import Policy, load_policy
-from allocsim.strict_toml import parse_size
+from allocsim.strict_toml import check_model, parse_size, show_path
 from allocsim.trace import TraceSource
 from allocsim.workload import (
     Recorded,
@@ -23,26 +24,30 @@ from allocsim.workload import (
     load_workload,
     open_workload,
     source_identity,
+    workload_model,
 )
+
+Workload = str | Path | TraceSource | Synthetic | Recorded | Mapping[str, Any]
+"""A shipped name; the path of a trace or workload file; ops; a specification, or its table."""
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """One run.
 
-    workload: a shipped name, the path of a trace or of a workload file, a specification
-    (`Synthetic`, `Recorded`), or ops (`Trace`, `TraceFile`, …). policy: a name, "PATH.py",
-    "PATH.py:Class", or a class. parameters: of the policy, by name. samples, walks: at how many
-    points, equally spaced in ops, memory is sampled and the heap walked. writing: whether the
-    program writes to its memory. seed: of a synthetic workload. referee: check every block. mode:
-    "auto" (compiled where that pays), "interpreted", "compiled" or "mixed"; results are equal.
-    policy_name: what tables and messages call the policy. make_driver: makes the driver of a
-    policy in place of `allocsim.driver.driver_for`.
+    workload: a shipped name, the path of a trace or of a workload file, ops (a `Trace`, or what
+    `open_trace` gives), or a dictionary with the keys of a workload file. policy: a name,
+    "PATH.py", "PATH.py:Class", or a class. parameters: of the policy, by name. samples, walks: at
+    how many points, equally spaced in ops, memory is sampled and the heap walked. writing: whether
+    the program writes to its memory. seed: of a synthetic workload. referee: check every block.
+    mode: "auto" (compiled where that pays), "interpreted", "compiled" or "mixed"; results are
+    equal. policy_name: what tables and messages call the policy. make_driver: makes the driver of
+    a policy in place of `allocsim.driver.driver_for`.
     """
 
-    workload: Any
-    policy: str | type[Policy] = "glibc"
-    parameters: Mapping[str, int | float] = field(default_factory=dict)
+    workload: Workload
+    policy: str | Path | type[Policy] = "glibc"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
     samples: int = 256
     walks: int = 16
@@ -54,27 +59,29 @@ class RunSpec:
     make_driver: Callable[..., Driver] | None = None
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.walks < 0:
-            raise InputError("at least one sample, and no negative number of walks")
-        values = {name: number_of(name, value) for name, value in self.parameters.items()}
-        object.__setattr__(self, "parameters", values)
-        if not self.policy_name:
-            policy = self.policy
-            name = short_policy_name(policy) if isinstance(policy, str) else policy.__name__
-            object.__setattr__(self, "policy_name", name)
+        _require("policy", self.policy, str | Path | type, "a name, a path or a class")
+        _require("machine", self.machine, Machine, "a Machine, such as Machine(cpus=2)")
+        policy = str(self.policy) if isinstance(self.policy, Path) else self.policy
+        name = short_policy_name(policy) if isinstance(policy, str) else policy.__name__
+        values = {
+            "policy": policy,
+            "policy_name": self.policy_name or name,
+            "parameters": {name: number_of(name, value) for name, value in self.parameters.items()},
+            "samples": whole_number("samples", self.samples, 1),
+            "walks": whole_number("walks", self.walks, 0),
+            "seed": whole_number("seed", self.seed, 0),
+        }
+        for field_name, value in values.items():
+            object.__setattr__(self, field_name, value)
 
     @cached_property
     def policy_class(self) -> type[Policy]:
         """The policy; a file is imported, and so runs as code."""
-        return load_policy(self.policy) if isinstance(self.policy, str) else self.policy
+        return self.policy if isinstance(self.policy, type) else load_policy(str(self.policy))
 
     def source(self) -> TraceSource:
         """The ops."""
-        if isinstance(self.workload, str | Path):
-            return load_workload(str(self.workload), self.seed)
-        if isinstance(self.workload, Synthetic | Recorded):
-            return open_workload(self.workload, self.seed)
-        return self.workload
+        return source_of(self.workload, self.seed)
 
     def driver(self, threaded: bool) -> Driver:
         """A driver at the first op. threaded: threads meet in simulated time."""
@@ -118,6 +125,32 @@ class RunSpec:
         return refereed
 
 
+def source_of(workload: Workload, seed: int) -> TraceSource:
+    """The ops of a workload; InputError for what is none."""
+    match workload:
+        case str() | Path():
+            return load_workload(str(workload), seed)
+        case Synthetic() | Recorded():
+            return open_workload(workload, seed)
+        case Mapping():
+            return open_workload(_specification(plain(workload)), seed)
+    if not hasattr(workload, "batches"):
+        raise InputError(f"workload: a name, a path, a table or a trace, not {shown(workload)}")
+    return workload
+
+
+def _specification(table: dict[str, Any]) -> Synthetic | Recorded:
+    spec, problems = check_model(workload_model(table), table)
+    if spec is None:
+        raise InputError("\n".join(f"workload: {show_path(p.path)}: {p.text}" for p in problems))
+    return spec
+
+
+def _require(name: str, value: Any, kind: Any, what: str) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"{name}: {what}, not {shown(value)}")
+
+
 def short_policy_name(use: str) -> str:
     """A policy's name in tables: without folder and suffix, or the class if one is named."""
     path, _, class_name = use.partition(":")
@@ -127,6 +160,6 @@ def short_policy_name(use: str) -> str:
 def number_of(name: str, value: Any) -> int | float:
     """The value of a parameter: a number, or a text such as "64 KiB"; InputError names it."""
     try:
-        return parse_size(value)
+        return parse_size(plain(value))
     except ValueError as error:
         raise InputError(f"parameter {name}: {error}") from None

@@ -1,12 +1,17 @@
-"""A hash of code that has no file: classes of a notebook or another interactive session."""
+"""A hash of code that no file determines.
 
+That is classes of a notebook or another interactive session, of a script's `__main__`, and those
+that a function makes.
+"""
+
+import contextlib
 import hashlib
 import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +31,13 @@ def session_hash(cls: type) -> str:
     return digest.hexdigest()
 
 
+def is_of_session(value: Any) -> bool:
+    """Whether the file of a class, function or module, if any, does not say what it is."""
+    module = inspect.getmodule(value)
+    is_local = "<locals>" in getattr(value, "__qualname__", "")
+    return is_local or _file_of(value) is None or getattr(module, "__name__", "") == "__main__"
+
+
 def has_file(value: Any) -> bool:
     """Whether a class, function or module is defined in a file."""
     return _file_of(value) is not None
@@ -38,19 +50,25 @@ def _file_of(value: Any) -> Path | None:
 
 def _described(value: Any, seen: set[int]) -> Iterator[bytes]:
     """The parts of a value that count; of what is defined in a file, the file."""
-    if isinstance(value, type | FunctionType | ModuleType):
+    if isinstance(value, type | FunctionType | ModuleType | BuiltinFunctionType):
         if id(value) in seen:
             return
         seen.add(id(value))
         yield value.__name__.encode()
-        if (path := _file_of(value)) is not None and path.is_file():
-            yield path.read_bytes()
+        if not is_of_session(value):
+            yield from _of_file(value)
         elif isinstance(value, type):
             yield from _of_class(value, seen)
         elif isinstance(value, FunctionType):
             yield from _of_function(value, seen)
     else:
         yield from _of_value(value, seen)
+
+
+def _of_file(value: Any) -> Iterator[bytes]:
+    path = _file_of(value)
+    if path is not None and path.is_file():
+        yield path.read_bytes()
 
 
 def _of_class(cls: type, seen: set[int]) -> Iterator[bytes]:
@@ -66,7 +84,8 @@ def _of_function(function: FunctionType, seen: set[int]) -> Iterator[bytes]:
     yield from _of_code(function.__code__, seen)
     yield from _described((function.__defaults__, function.__kwdefaults__), seen)
     for cell in function.__closure__ or ():
-        yield from _described(cell.cell_contents, seen)
+        with contextlib.suppress(ValueError):  # an empty cell
+            yield from _described(cell.cell_contents, seen)
     for name in sorted(_names_in(function.__code__) & function.__globals__.keys()):
         yield name.encode()
         yield from _described(function.__globals__[name], seen)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from allocsim.kernel import CostTable, Event
 from allocsim.kernel.backing import PAGE_BYTES
 from allocsim.machine import Machine
 from allocsim.policy import Policy
-from allocsim.runspec import RunSpec
+from allocsim.runspec import RunSpec, Workload
 from allocsim.trace import TraceSource
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ def run_spec(spec: RunSpec, observers: Observers | None = None) -> Result:
 
 
 def simulate(
-    workload: Any,
-    policy: str | type[Policy] = "glibc",
+    workload: Workload,
+    policy: str | Path | type[Policy] = "glibc",
     *,
     parameters: Mapping[str, Any] | None = None,
     machine: Machine | None = None,
@@ -161,7 +162,7 @@ def simulate(
         workload=workload,
         policy=policy,
         parameters={**(parameters or {}), **more_parameters},
-        machine=machine or Machine(),
+        machine=Machine() if machine is None else machine,
         samples=samples,
         walks=walks,
         writing=writing,

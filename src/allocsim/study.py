@@ -1,38 +1,32 @@
 """Sweeps from Python: `sweep`, `Experiment` and `results`, on the same path as `allocsim run`."""
 
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from allocsim.arguments import plain, whole_number
 from allocsim.column_table import ColumnTable
-from allocsim.errors import InputError, printable
+from allocsim.errors import InputError
 from allocsim.experiment.axis import expand_axis
-from allocsim.experiment.load import experiment_in, load_experiment
-from allocsim.experiment.progress import Reporter, SilentReporter, live_reporter
+from allocsim.experiment.load import load_experiment
+from allocsim.experiment.notebook_progress import NotebookReporter
+from allocsim.experiment.progress import LiveReporter, Reporter, SilentReporter
 from allocsim.experiment.results import Results, read_results
 from allocsim.experiment.run import Report, run_experiment
 from allocsim.experiment.spec import Experiment as LoadedExperiment
 from allocsim.experiment.summary import settings_of
-from allocsim.experiment.sweep import MAX_RUNS, expand
+from allocsim.experiment.sweep import MAX_RUNS, count_runs, expand
 from allocsim.limited_process import is_worker
-from allocsim.machine import Machine, MachineOptions
-from allocsim.policy import Policy, name_of_class
-from allocsim.runspec import short_policy_name
-from allocsim.strict_toml import Problem, TomlFile, show_path
-from allocsim.trace import Trace, write_trace
-from allocsim.workload import Recorded, Synthetic
+from allocsim.machine import Machine
+from allocsim.sweep_call import PolicyLike, WorkloadLike, experiment_of_call
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-WorkloadLike = str | Path | Trace | Synthetic | Recorded | Mapping[str, Any]
-"""A shipped name, a path, ops, a specification, or a table as in an experiment file."""
-
-PolicyLike = str | type[Policy] | tuple[str | type[Policy], Mapping[str, Any]] | Mapping[str, Any]
-"""A name, a path, a class; one of these with its parameters; or a table as in a file."""
+    from allocsim.figures.draw import Panels
 
 _FIGURES = (
     "cpu_ns", "resident_peak_bytes", "resident_mean_bytes", "syscalls", "minor_faults",
@@ -45,7 +39,7 @@ def log_range(low: int | str, high: int | str, factor: float = 2) -> list[int | 
     Sizes may be texts: `log_range("4 KiB", "32 MiB")`. InputError for an impossible range.
     """
     try:
-        return expand_axis({"from": low, "to": high, "factor": factor})
+        return expand_axis(plain({"from": low, "to": high, "factor": factor}))
     except ValueError as error:
         raise InputError(f"log_range: {error}") from None
 
@@ -53,7 +47,7 @@ def log_range(low: int | str, high: int | str, factor: float = 2) -> list[int | 
 def sweep(
     workloads: Sequence[WorkloadLike],
     policies: Sequence[PolicyLike],
-    grid: Mapping[str, Sequence[int | float | str]] | None = None,
+    grid: Mapping[str, Any] | None = None,
     *,
     repeats: int = 1,
     seed: int = 1,
@@ -70,37 +64,36 @@ def sweep(
 ) -> "Sweep":
     """Run every workload through every policy, at every combination of the grid's values.
 
-    grid: values of parameters, for the policies that have them. repeats: runs of each synthetic
-    workload, with seeds `seed`, `seed` + 1 …. samples, walks, writing, referee: see `RunSpec`.
-    folder: where results are kept, so that the same call later computes only what is missing; a
-    temporary folder if None. jobs: runs made at once, one per CPU if None. force: compute again
-    what is there. progress: show a bar; None: on terminals and in notebooks.
+    grid: for each parameter a list of values, for the policies that have it. repeats: runs of each
+    synthetic workload, with seeds `seed`, `seed` + 1 …. samples, walks, writing, referee: see
+    `RunSpec`. folder: where results are kept, so that the same call later computes only what is
+    missing; if None, a temporary one that goes with the sweep. jobs: runs made at once, one per
+    CPU if None. force: compute again what is there. max_runs: more are refused. progress: show a
+    bar; None: on terminals and in notebooks.
 
     Policies in files and importable modules run in worker processes within limits of time and
     memory. Classes of `__main__` and of notebooks run in this process, without limits.
     InputError names everything that is wrong, before anything runs.
     """
-    temporary = tempfile.TemporaryDirectory(prefix="allocsim-") if folder is None else None
-    root = Path(temporary.name if temporary else folder)  # type: ignore[arg-type]
-    machine = machine or Machine()
-    data = {
-        "name": "sweep",
-        "workloads": [_workload_table(workload, root) for workload in workloads],
-        "policies": [_policy_table(policy) for policy in policies],
-        "grid": {name: list(values) for name, values in (grid or {}).items()},
+    root = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="allocsim-"))
+    options = {
+        "grid": grid or {},
         "repeats": repeats,
         "seed": seed,
         "samples": samples,
         "walks": walks,
         "writing": writing,
         "referee": referee,
-        "kernel": _kernel_table(machine),
     }
-    if machine.costs is not None:
-        data["costs"] = str(Path(machine.costs.name).resolve())
-    experiment = experiment_in(_Call(Path(), data, ""))
-    made = _run(experiment, root, jobs, force, max_runs, progress)
-    made._temporary = temporary
+    try:
+        experiment = experiment_of_call(workloads, policies, machine, root, **options)
+        made = _run(experiment, root, jobs, force, max_runs, progress)
+    except Exception:  # after Ctrl-C, what is finished stays
+        if folder is None:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
+    if folder is None:
+        weakref.finalize(made, shutil.rmtree, root, ignore_errors=True)
     return made
 
 
@@ -127,7 +120,7 @@ class Experiment:
     @property
     def n_runs(self) -> int:
         """How many runs it has."""
-        return len(expand(self._loaded))
+        return count_runs(self._loaded)
 
     def run(
         self,
@@ -156,11 +149,13 @@ class Sweep:
         self.folder = folder
         self.failed = failed
         self._results = results
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def runs(self) -> ColumnTable:
-        """A row for each finished run: names, seed, parameters, and all totals."""
+        """A row for each finished run: names, seed, parameters, and all totals.
+
+        policy: what tables call it. policy_source: its name or file.
+        """
         return ColumnTable(_columns([_flat(row) for row in self._rows]))
 
     def table(self) -> ColumnTable:
@@ -184,17 +179,19 @@ class Sweep:
             rows.append(row)
         return ColumnTable(_columns(rows))
 
-    def plot(self, figure: str = "tradeoff", **options: Any) -> "list[Axes]":
-        """Draw a figure and return its axes, to be changed further; `axes[0].figure` is the figure.
+    def plot(self, figure: str = "tradeoff", **options: Any) -> "Panels":
+        """Draw a figure and return the list of its axes, to be changed further.
+
+        In a notebook the list shows the picture; its `figure` is Matplotlib's, which can be saved.
 
         figure: "tradeoff", "cost_by_part", "memory_over_time", "threads", or "over" with the
         option `parameter="NAME"`, one that was swept.
         """
-        from allocsim.figures.draw import draw
+        from allocsim.figures.draw import Panels, draw
 
         if self._results is None:
             raise InputError("no run ended well: there is nothing to draw")
-        return list(draw(self._results, figure, **options).axes)
+        return Panels(draw(self._results, figure, **options))
 
     @property
     def _rows(self) -> list[dict[str, Any]]:
@@ -233,11 +230,17 @@ def _run(
             "a worker process imported a policy's module, which starts a sweep; do that in a "
             'function, or below `if __name__ == "__main__"`'
         )
+    n_jobs = None if jobs is None else whole_number("jobs", jobs, 1)
+    if (n_runs := count_runs(experiment)) > max_runs:
+        raise InputError(
+            f"{n_runs:,} runs, more than {max_runs:,}; choose fewer values for the grid, or allow "
+            f"that many: max_runs={n_runs}"
+        )
     report = Report(experiment, root)
     runs = expand(experiment, max_runs)
-    run_experiment(report, runs, _reporter(progress), jobs=jobs, force=force)
+    run_experiment(report, runs, _reporter(progress), jobs=n_jobs, force=force)
     if report.outcome.interrupted:
-        raise KeyboardInterrupt(f"finished runs are kept in {root}")
+        raise KeyboardInterrupt(f"allocsim.results({str(root)!r}) has what is finished")
     if not report.rows:
         failed = [{"run": run.title, "message": report.outcome.failed[run.key].message}
                   for run in runs if run.key in report.outcome.failed]  # fmt: skip
@@ -247,63 +250,22 @@ def _run(
 
 def _reporter(progress: bool | None) -> Reporter:
     console = Console(stderr=True)
-    shows = console.is_terminal or console.is_jupyter
-    return live_reporter(console) if (shows if progress is None else progress) else SilentReporter()
+    if progress is None:
+        progress = console.is_terminal or console.is_jupyter
+    if not progress:
+        return SilentReporter()
+    return NotebookReporter() if console.is_jupyter else LiveReporter(console)
 
 
 def _failures(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"run": f["run"], "message": f["message"]} for f in manifest.get("failed", ())]
 
 
-class _Call(TomlFile):
-    """The arguments of a call, checked as a file's tables are; mistakes have no lines."""
-
-    def messages(self, problems: Iterable[Problem]) -> list[str]:
-        return sorted({f"{show_path(p.path)}: {printable(p.text)}" for p in problems})
-
-
-def _workload_table(workload: WorkloadLike, root: Path) -> dict[str, Any]:
-    """A workload as a table of an experiment file; ops are written to a trace file first."""
-    match workload:
-        case Trace():
-            name = f"trace-{workload.content_hash().rpartition(':')[2][:8]}"
-            path = root / "traces" / f"{name}.parquet"
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_trace(path, workload)
-            return {"trace": str(path.resolve()), "name": workload.provenance.program or name}
-        case Synthetic() | Recorded():
-            return workload.model_dump(mode="json", exclude_none=True)
-        case str() | Path():
-            return {"use": str(workload)}
-    return dict(workload)
-
-
-def _policy_table(policy: PolicyLike) -> dict[str, Any]:
-    """A policy as a table of an experiment file."""
-    if isinstance(policy, Mapping):
-        return dict(policy)
-    if isinstance(policy, tuple):
-        chosen, parameters = policy
-        table = _policy_table(chosen)
-        words = " ".join(f"{name}={value}" for name, value in parameters.items())
-        return {**table, "label": f"{table['label']} {words}", "parameters": dict(parameters)}
-    if isinstance(policy, str):
-        return {"use": policy, "label": short_policy_name(policy)}
-    return {"use": name_of_class(policy), "label": policy.__name__}
-
-
-def _kernel_table(machine: Machine) -> dict[str, Any]:
-    """A machine as the table `kernel` of an experiment file."""
-    if machine.layout is not None or machine.poison:
-        raise InputError("machine: a sweep's machine has a standard layout, and no poison")
-    return machine.model_dump(include=set(MachineOptions.model_fields), exclude_none=True)
-
-
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with each parameter as a value of its own."""
-    parameters = {f"parameter.{name}": value for name, value in row["parameters"].items()}
-    return {name: value for name, value in row.items() if name != "parameters"} | parameters
+    """A row under the names of `Sweep.table`, with each parameter as a value of its own."""
+    names = {"label": "policy", "policy": "policy_source"}
+    plain_row = {names.get(name, name): row[name] for name in row if name != "parameters"}
+    return plain_row | {f"parameter.{name}": value for name, value in row["parameters"].items()}
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

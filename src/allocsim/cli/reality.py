@@ -81,10 +81,11 @@ def verify_command(
     """
     from allocsim.ground_truth import verify_command
     from allocsim.json_output import JsonOutput
+    from allocsim.workload import load_workload
 
     settings = settings_of(setting, tunables, environment, cpus)
     output = JsonOutput(json_output, json_file)
-    verdict = verify_command.run(workload, settings, seed)
+    verdict = verify_command.run(load_workload(workload, seed), settings)
     output.write("verify", {"workload": workload, "equal": verdict.equal, **vars(verdict)})
     if not output.replaces_text:
         say(verdict)

@@ -43,11 +43,6 @@ def reporter_for(console: Console) -> Reporter:
     return LiveReporter(console) if console.is_terminal else PlainReporter(console)
 
 
-def live_reporter(console: Console) -> Reporter:
-    """A bar, for terminals and notebooks."""
-    return LiveReporter(console)
-
-
 class SilentReporter:
     """Says nothing."""
 
@@ -92,7 +87,7 @@ class PlainReporter:
         self._quiet_until = now + 1
         mark = "FAILED " if failed else ""
         width = len(str(self._total))
-        self._print(f"{self._done:>{width}}/{self._total}  {mark}{_title(run)}: {words}")
+        self._print(f"{self._done:>{width}}/{self._total}  {mark}{title_of(run)}: {words}")
 
     def close(self) -> None:
         """Nothing is left to do."""
@@ -134,7 +129,7 @@ class LiveReporter:
         """Moves the bar."""
         self._progress.advance(self._task)
         if failed:
-            told = Text(printable_lines(f" {_title(run)}: {words}"))
+            told = Text(printable_lines(f" {title_of(run)}: {words}"))
             self._console.print(Text("failed", "red") + told, soft_wrap=True)
 
     def close(self) -> None:
@@ -147,6 +142,6 @@ def compiling_line(codes: list[str]) -> str:
     return f"compiling {', '.join(codes)}, once, about 20 s each; runs start interpreted"
 
 
-def _title(run: Run) -> str:
+def title_of(run: Run) -> str:
     """The run's title in one line of limited length."""
     return shortened(printable(run.title), _LONGEST_TITLE)

@@ -1,7 +1,9 @@
 """Draws one figure by its name, for Python."""
 
+from io import BytesIO
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from allocsim.errors import InputError
@@ -20,6 +22,22 @@ _PLAIN = {
     "cost_by_part": draw_parts,
     "memory_over_time": draw_timeline,
 }
+
+
+class Panels(list[Axes]):
+    """The axes of a figure, one or more, to be changed further; as a notebook's output, a picture.
+
+    figure: Matplotlib's figure, which can be saved.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        super().__init__(figure.axes)
+        self.figure = figure
+
+    def _repr_png_(self) -> bytes:
+        content = BytesIO()
+        self.figure.savefig(content, format="png", bbox_inches="tight")
+        return content.getvalue()
 
 
 def draw(results: Results, figure: str, **options: Any) -> Figure:

@@ -7,19 +7,18 @@ from allocsim.ground_truth.verdict import Verdict
 from allocsim.ground_truth.verify import verify
 from allocsim.machine import Machine
 from allocsim.platform_support import require_glibc
-from allocsim.workload import load_workload
+from allocsim.trace import TraceSource
 
 COMPILE_FROM_OPS = 3_000_000
 
 
-def run(workload: str, settings: Settings, seed: int) -> Verdict:
-    """Replay the workload on the real library and on the model, with the same settings.
+def run(source: TraceSource, settings: Settings) -> Verdict:
+    """Replay a workload's ops on the real library and on the model, with the same settings.
 
     The real library gets variables and tunables as they stand, the model what glibc would read in
     them. InputError for wrong settings, ReplayError where the real library cannot be run.
     """
     require_glibc("verify")
-    source = load_workload(workload, seed)
     settings.parameters(Glibc)  # what they all come to must be possible, too
     pairs = Settings(settings.all_pairs()).parameters(Glibc)
     long = source.n_ops is None or source.n_ops >= COMPILE_FROM_OPS
