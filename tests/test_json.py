@@ -15,11 +15,19 @@ SCHEMA = Draft202012Validator(
 )
 
 
+EXPERIMENT = """
+policies = ["first_fit", { use = "best_fit", label = "tight" }]
+workloads = [{ ops = 200, sizes = { distribution = "uniform", low = 1, high = 4096 } }]
+repeats = 2
+"""
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trace = Trace.of(op=[Op.MALLOC, Op.FREE], object=[0, 0], size=[100_000, 0])
     write_trace(tmp_path / "t.parquet", trace)
+    (tmp_path / "e.toml").write_text(EXPERIMENT)
     return tmp_path
 
 
@@ -27,6 +35,7 @@ MEASURE = ("measure", "t.parquet", "--policy", "best_fit", "--rounds", "1")
 COMMANDS = [
     ("simulate", "t.parquet", "--policy", "glibc", "--policy", "best_fit"),
     ("simulate", "t.parquet", "--machine", "cpus=2", "--memory", "64M"),
+    ("run", "e.toml", "--jobs", "1"),
     ("list",),
     ("list", "parameters"),
     ("claims", "a"),
@@ -47,6 +56,26 @@ def test_the_output_is_what_the_schema_says(folder, command):
     SCHEMA.validate(found)
     assert found["command"] == " ".join(command[: 1 + (command[0] == "trace")])
     assert json.loads((folder / "same.json").read_text()) == found
+
+
+def test_json_of_an_experiment_has_each_setting_under_its_label(folder):
+    (folder / "bad.py").write_text(
+        "from allocsim import Policy\nclass Bad(Policy):\n"
+        "    def malloc(self, size): return 1 // 0\n    def free(self, address): pass\n"
+    )
+    (folder / "e.toml").write_text(EXPERIMENT.replace("[", '["bad.py", ', 1))
+    ended = CliRunner().invoke(app, ["run", "e.toml", "--jobs", "1", "--json"])
+    found = json.loads(ended.stdout)
+    SCHEMA.validate(found)
+    assert ended.exit_code == 1
+    assert [setting["policy"] for setting in found["settings"]] == ["first_fit", "tight"]
+    assert (found["finished"], found["missing"], len(found["failed"])) == (4, 0, 2)
+    assert "ZeroDivisionError" in found["failed"][0]["message"]
+    totals = found["settings"][0]["totals"]
+    assert totals["ops"] == {"mean": 200, "low": 200, "high": 200}
+    assert totals["cpu_ns"]["low"] < totals["cpu_ns"]["mean"] < totals["cpu_ns"]["high"]
+    again = json.loads(CliRunner().invoke(app, ["run", "e.toml", "--json"]).stdout)
+    assert again["kept"] == 4 and again["settings"] == found["settings"]
 
 
 def test_a_file_leaves_the_text(folder):

@@ -8,7 +8,10 @@ import pytest
 
 from allocsim.component import source
 from allocsim.errors import InputError, SimulationError
-from allocsim.policy import Policy, load_policy, policy_names
+from allocsim.experiment.load import load_experiment
+from allocsim.experiment.settings import Settings
+from allocsim.policy import Policy, load_policy, name_of_class, policy_names, shown_name
+from allocsim.runspec import RunSpec
 from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace
 
@@ -41,6 +44,30 @@ def test_every_name_is_a_policy(name):
 def test_a_policy_is_found_by_path_and_class(tmp_path):
     path = written(tmp_path, LOOP)
     assert load_policy(path).__name__ == load_policy(f"{path}:Loop").__name__ == "Loop"
+
+
+@pytest.mark.parametrize("name", policy_names())
+def test_a_shipped_policy_is_called_by_its_name_however_it_came(name):
+    assert shown_name(load_policy(name)) == name
+    assert load_policy(name_of_class(load_policy(name))) is load_policy(name)
+    assert RunSpec("jq", load_policy(name)).policy_name == RunSpec("jq", name).policy_name == name
+
+
+def test_a_policy_of_a_file_is_called_as_the_file_unless_there_are_others(tmp_path):
+    path = written(tmp_path, LOOP)
+    assert shown_name(load_policy(path)) == "mine"
+    (tmp_path / "two.py").write_text(f"{LOOP}\nclass Other(Loop):\n    pass\n")
+    assert shown_name(load_policy(f"{tmp_path}/two.py:Other")) == "Other"
+    (tmp_path / "e.toml").write_text(
+        'workloads = ["jq"]\npolicies = ["two.py:Loop", "two.py:Other"]'
+    )
+    labels = [policy.label for policy in load_experiment(str(tmp_path / "e.toml")).policies]
+    assert labels == ["Loop", "Other"]
+
+
+def test_messages_call_a_policy_by_its_name():
+    with pytest.raises(InputError, match="best_fit has no parameter 'no'"):
+        Settings(pairs=("no=1",)).parameters(load_policy("best_fit"))
 
 
 @pytest.mark.parametrize(

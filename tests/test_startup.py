@@ -64,6 +64,17 @@ def test_help_imports_nothing_heavy(arguments):
     assert not set(HEAVY) & set(done.stderr.split())
 
 
+def test_help_says_of_every_command_in_a_line_what_it_does(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = subprocess.run(
+        [sys.executable, "-c", HELP, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [row.strip("│ ") for row in shown.partition("Commands")[2].splitlines()[1:]]
+    lines = dict(row.split(maxsplit=1) for row in rows if row and row[0].isalpha())
+    assert {"simulate", "check", "warm", "measure", "verify", "validate"} <= lines.keys()
+    assert all(line.endswith(".") for line in lines.values())
+
+
 def warmed(cache: Path, *options: str) -> list:
     done = subprocess.run(
         [sys.executable, "-c", WARM, *options],

@@ -15,7 +15,7 @@ from allocsim.driver import Driver
 from allocsim.engine import COMPILE_FROM_OPS, compile_all, entry_points, is_warm
 from allocsim.machine import Machine
 from allocsim.policy import load_policy
-from allocsim.runspec import RunSpec
+from allocsim.runspec import RunSpec, short_policy_name
 
 CHILD = """\
 import json, signal, sys
@@ -57,7 +57,7 @@ class Code:
         return is_warm(self.driver_class(), self.points())
 
     def __str__(self) -> str:
-        parts = [self.policy]
+        parts = [short_policy_name(self.policy)]
         parts += ["with huge pages"] if self.machine.has_huge_pages else []
         parts += ["with limited memory"] if self.machine.memory_bytes else []
         parts += ["for threads that meet"] if self.threaded else []

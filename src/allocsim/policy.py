@@ -194,6 +194,8 @@ def with_kernel(
 
 
 _SESSION = "session:"
+_OF_FILE = "allocsim_policy_"
+"""How the names of modules begin that were imported from policies' files."""
 
 BUILT_IN = {
     "glibc": "allocsim.glibc:Glibc",
@@ -211,9 +213,8 @@ def name_of_class(policy: type[Policy]) -> str:
     Classes of `__main__` and of interactive sessions are code that another process would have to
     run as a whole to get at them: they are known in this process, as "session:NAME".
     """
-    for name, place in BUILT_IN.items():
-        if place == f"{policy.__module__}:{policy.__qualname__}":
-            return name
+    if name := _built_in_name(policy):
+        return name
     file = getattr(sys.modules.get(policy.__module__), "__file__", None)
     if policy.__module__ != "__main__" and file and "." not in policy.__qualname__:
         return f"{file}:{policy.__qualname__}"
@@ -221,6 +222,29 @@ def name_of_class(policy: type[Policy]) -> str:
     name = f"{_SESSION}{policy.__qualname__}"
     names = itertools.chain([name], (f"{name}#{number}" for number in itertools.count(2)))
     return next(each for each in names if _of_this_process.setdefault(each, policy) is policy)
+
+
+def _built_in_name(policy: type[Component]) -> str:
+    """The name in BUILT_IN of a class; empty for others."""
+    for name, place in BUILT_IN.items():
+        module, _, cls = place.partition(":")
+        if getattr(sys.modules.get(module), cls, None) is policy:
+            return name
+    return ""
+
+
+def shown_name(policy: type[Component]) -> str:
+    """What tables and messages call a class: its name as a shipped policy, or its file's name.
+
+    A class beside others in a file, and one of a Python program, goes by its own name.
+    """
+    if name := _built_in_name(policy):
+        return name
+    module = sys.modules.get(policy.__module__)
+    if module is None or not module.__name__.startswith(_OF_FILE):
+        return policy.__name__
+    policies = [cls for cls in _components_of(module) if issubclass(cls, Policy)]
+    return Path(str(module.__file__)).stem if policies == [policy] else policy.__name__
 
 
 def is_of_this_process(name: str) -> bool:
@@ -295,7 +319,7 @@ def _import(path: Path) -> ModuleType:
     """Import a policy's file under a name of its own; InputError for a mistake inside."""
     # Cached machine code names the module, and is shared by all copies of the same file.
     digest = hashlib.sha256(read_bytes(path)).hexdigest()[:16]
-    name = f"allocsim_policy_{path.stem}_{digest}"
+    name = f"{_OF_FILE}{path.stem}_{digest}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path):
         return loaded  # with the same classes, to which compiled code and idle drivers belong

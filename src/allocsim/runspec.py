@@ -15,7 +15,7 @@ from allocsim.driver import Driver
 from allocsim.engine import entry_points
 from allocsim.errors import InputError
 from allocsim.machine import Machine
-from allocsim.policy import Policy, load_policy
+from allocsim.policy import Policy, load_policy, shown_name
 from allocsim.strict_toml import check_model, parse_size, show_path
 from allocsim.trace import TraceSource
 from allocsim.workload import (
@@ -62,7 +62,7 @@ class RunSpec:
         _require("policy", self.policy, str | Path | type, "a name, a path or a class")
         _require("machine", self.machine, Machine, "a Machine, such as Machine(cpus=2)")
         policy = str(self.policy) if isinstance(self.policy, Path) else self.policy
-        name = short_policy_name(policy) if isinstance(policy, str) else policy.__name__
+        name = short_policy_name(policy) if isinstance(policy, str) else shown_name(policy)
         values = {
             "policy": policy,
             "policy_name": self.policy_name or name,

@@ -11,7 +11,7 @@ from allocsim.experiment.spec import Experiment
 from allocsim.kernel import CostTable
 from allocsim.machine import Machine, MachineOptions
 from allocsim.outputs import check_folder
-from allocsim.policy import Policy, name_of_class
+from allocsim.policy import Policy, name_of_class, shown_name
 from allocsim.runspec import short_policy_name
 from allocsim.strict_toml import Problem, TomlFile, show_path
 from allocsim.trace import Trace, TraceFile, write_trace
@@ -109,7 +109,7 @@ def _policy_table(policy: PolicyLike) -> dict[str, Any]:
         case str() | Path():
             return {"use": str(policy), "label": short_policy_name(str(policy))}
         case type():
-            return {"use": name_of_class(policy), "label": policy.__name__}
+            return {"use": name_of_class(policy), "label": shown_name(policy)}
         case (chosen, Mapping() as parameters):
             table = _policy_table(chosen)
             words = [f"{name}={value}" for name, value in parameters.items()]

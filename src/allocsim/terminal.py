@@ -38,8 +38,8 @@ def say(text: Any, file: TextIO | None = None) -> None:
     print(printable_lines(text), file=file or sys.stdout, flush=True)
 
 
-def output_console(plain_width: int) -> "Console":
-    """Standard output as a rich console on which plain strings are text, not markup.
+def output_console(plain_width: int, stderr: bool = False) -> "Console":
+    """Standard output, or error, as a rich console on which plain strings are text, not markup.
 
     plain_width: the columns of a pipe or a file, where nobody folds lines. COLUMNS does not count
     there: programs that once read a line from a terminal leave it to their children.
@@ -51,7 +51,7 @@ def output_console(plain_width: int) -> "Console":
         def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(printable_lines(text), **options)
 
-    console = PlainStrings(highlight=False, markup=False, emoji=False)
+    console = PlainStrings(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = plain_width
     return console

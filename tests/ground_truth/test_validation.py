@@ -28,6 +28,7 @@ from allocsim.ground_truth.validation.summary import errors_of, gaps_of, ranking
 from allocsim.ground_truth.validation.table import table_of
 from allocsim.ground_truth.validation.validate import MEASURED_BETWEEN
 from allocsim.kernel import CostTable, Event
+from allocsim.machine import Machine
 from allocsim.simulation import simulate
 from allocsim.trace import Op, Trace, write_trace
 
@@ -164,6 +165,19 @@ def test_huge_pages_are_simulated_as_the_machine_has_them(
 ):
     monkeypatch.setattr(prediction, "huge_pages_setting", lambda: setting)
     assert prediction.huge_pages_here({"hugetlb": hugetlb}) == huge_pages
+
+
+def test_a_machine_that_says_nothing_of_huge_pages_has_those_of_this_one(monkeypatch):
+    monkeypatch.setattr(prediction, "huge_pages_setting", lambda: "always")
+    trace = Trace.of(op=[Op.MALLOC], object=[0], size=[8 << 20])
+
+    def faults(**machine):
+        costs, on = CostTable.load(), Machine(**machine)
+        found = prediction.predict(trace, Glibc, {}, costs, ("fill",), on)
+        return found.totals["minor_faults"]
+
+    assert faults() == faults(cpus=2) == faults(huge_pages="always") < 1000
+    assert faults(huge_pages="never") == faults(memory_bytes=64 << 20) > 2000
 
 
 def test_huge_pages_that_glibc_asks_for():

@@ -10,7 +10,7 @@ from allocsim.check.shrink import few_ops
 from allocsim.errors import OutputError
 from allocsim.json_output import JsonOutput
 from allocsim.machine import Machine
-from allocsim.policy import Policy, load_policy
+from allocsim.policy import Policy, load_policy, shown_name
 from allocsim.runspec import short_policy_name
 from allocsim.terminal import say
 from allocsim.trace import Op, Trace, write_trace
@@ -64,7 +64,7 @@ def lines_of(results: list[CheckResult]) -> list[str]:
 
 def _stored(name: str, policy: type[Policy], rule: str, trace: Trace) -> list[str]:
     """Writes a trace that breaks the rule, for people and for simulate; lines that say so."""
-    stem = FOLDER / f"{policy.__name__}-{rule.replace(' ', '-')}"
+    stem = FOLDER / f"{shown_name(policy)}-{rule.replace(' ', '-')}"
     path, csv = stem.with_suffix(".parquet"), stem.with_suffix(".csv")
     try:
         FOLDER.mkdir(exist_ok=True)

@@ -89,10 +89,10 @@ def measure_command(
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Run a workload on real allocators: system calls, page faults, resident memory, CPU time.
+    """Measure real allocators: CPU time, calls, page faults, memory.
 
-    The rounds of all allocators are interleaved; the first use builds a small program with the
-    system's C compiler.
+    They run the workload for real; policies can be simulated beside them. The rounds of all
+    allocators are interleaved. The first use builds a small program with the system's C compiler.
 
     Example: `allocsim measure sqlite3 --allocator glibc --allocator jemalloc`
     """
@@ -107,7 +107,7 @@ def measure_command(
         costs=costs,
         rounds=rounds,
         seed=seed,
-        machine=given_machine(machine, memory, huge_pages, bits),
+        machine=given_machine(machine, None, memory, huge_pages, bits),
     )
     if output is not None:
         check_folder(output)
@@ -138,10 +138,11 @@ def validate_command(
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Compare simulation and reality: CPU time, calls, faults, resident memory, with errors.
+    """Compare simulated CPU time and memory with measured ones.
 
-    Every trace runs with the defaults and with each setting, rounds interleaved; unit costs are
-    measured in between. Errors stand beside the noise of the measurements.
+    Calls and page faults are compared, too. Every trace runs with the defaults and with each
+    setting, rounds interleaved; unit costs are measured in between. Errors stand
+    beside the noise of the measurements.
 
     Example: `allocsim validate sqlite3 perl --set mmap_threshold=64K -o out`
     """
@@ -157,7 +158,7 @@ def validate_command(
         costs=costs,
         rounds=rounds,
         seed=seed,
-        machine=given_machine(machine, memory, huge_pages, bits),
+        machine=given_machine(machine, None, memory, huge_pages, bits),
     )
     if output is not None:
         check_folder(output)

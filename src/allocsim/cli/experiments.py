@@ -36,8 +36,10 @@ def run(
             help="Dask workers: local, a scheduler's address (tcp://…) or file (JSON).",
         ),
     ] = None,
+    json_output: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
-    """Run an experiment: workloads x policies x parameters x seeds; show what came out.
+    """Run an experiment: workloads x policies x parameters x seeds.
 
     What is finished is never computed again: after Ctrl-C or a crash the same command goes on.
     A policy that the experiment gives by its path runs as code, with your rights.
@@ -45,9 +47,17 @@ def run(
     Example: `allocsim run experiments/threshold.toml`
     """
     from allocsim.experiment.command import run_command
+    from allocsim.json_output import JsonOutput
 
     code = run_command(
-        experiment, output, jobs, force, max_runs=max_runs, no_code=no_code, cluster=cluster
+        experiment,
+        output,
+        jobs,
+        force,
+        max_runs=max_runs,
+        no_code=no_code,
+        cluster=cluster,
+        output=JsonOutput(json_output, json_file),
     )
     raise typer.Exit(code)
 

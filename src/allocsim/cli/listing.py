@@ -18,7 +18,9 @@ def list_command(
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """List policies, parameters (defaults, ranges, units), workloads, experiments and claims.
+    """List policies, parameters, workloads, experiments and claims.
+
+    Parameters come with their defaults, ranges and units.
 
     Example: `allocsim list parameters`
     """

@@ -54,9 +54,13 @@ def machine_from(
 
 
 def given_machine(
-    entries: list[str] | None, memory: str | None, huge_pages: str | None, bits: str | None = None
+    entries: list[str] | None,
+    costs: Path | None = None,
+    memory: str | None = None,
+    huge_pages: str | None = None,
+    bits: str | None = None,
 ) -> "Machine | None":
-    """The same, without costs; None where no option says anything of the machine."""
-    if entries or memory or huge_pages or bits:
-        return machine_from(entries, None, memory, huge_pages, bits)
+    """The same; None where no option says anything of the machine."""
+    if entries or costs or memory or huge_pages or bits:
+        return machine_from(entries, costs, memory, huge_pages, bits)
     return None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from allocsim.cli.machine_options import HugePages, MachineFile, Memory, given_machine
+from allocsim.cli.machine_options import Bits, Costs, HugePages, MachineFile, Memory, given_machine
 from allocsim.cli.options import Json, JsonFile
 
 
@@ -16,12 +16,15 @@ def check_command(
     machine: MachineFile = None,
     memory: Memory = None,
     huge_pages: HugePages = None,
+    bits: Bits = None,
+    costs: Costs = None,
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Put a policy through the conformance suite: named checks that every policy must pass.
+    """Check, in simulation, that a policy obeys the rules of malloc.
 
-    Exits with 1 if one fails. A policy given by its path runs as code, with your rights.
+    These are named checks, which every policy must pass. Exits with 1 if one fails. A policy given
+    by its path runs as code, with your rights.
 
     Example: `allocsim check first_fit`
     """
@@ -29,7 +32,7 @@ def check_command(
     from allocsim.json_output import JsonOutput
 
     output = JsonOutput(json_output, json_file)
-    chosen = given_machine(machine, memory, huge_pages)
+    chosen = given_machine(machine, costs, memory, huge_pages, bits)
     raise typer.Exit(command.command(policy, compiles, output, chosen))
 
 
@@ -47,10 +50,12 @@ def warm_command(
     machine: MachineFile = None,
     memory: Memory = None,
     huge_pages: HugePages = None,
+    bits: Bits = None,
+    costs: Costs = None,
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Compile policies ahead of time: later runs start compiled, however short they are.
+    """Compile policies now, so that later runs start compiled.
 
     Without policies and options: what the shipped experiments need. Exits with 1 if something
     cannot be compiled. A policy given by its path runs as code.
@@ -60,6 +65,6 @@ def warm_command(
     from allocsim.json_output import JsonOutput
     from allocsim.warm import warm_command
 
-    chosen = given_machine(machine, memory, huge_pages)
+    chosen = given_machine(machine, costs, memory, huge_pages, bits)
     output = JsonOutput(json_output, json_file)
     raise typer.Exit(warm_command(policies or (), threads, chosen, output))

@@ -25,7 +25,7 @@ def calibrate(
     ] = False,
     seed: Annotated[int, typer.Option(help="Shuffles the order of the benchmarks.")] = 1,
 ) -> None:
-    """Measure what system calls, page faults and malloc cost on this machine.
+    """Measure what system calls, page faults and malloc cost here.
 
     Leave the machine alone meanwhile: under three minutes. A noisy machine is reported. The first
     use builds a small program with the system's C compiler.
@@ -47,10 +47,11 @@ def fetch_glibc_command(
         typer.Option(help="A Debian archive [https://deb.debian.org/debian]."),
     ] = None,
 ) -> None:
-    """Download Debian's packages of glibc versions and unpack them into the cache folder.
+    """Download other versions of glibc, for verify and measure.
 
-    Nothing is installed. `verify --set version=2.41` then runs that library. The variable
-    ALLOCSIM_DEBIAN_MIRROR names another archive, as --mirror does.
+    They are Debian's packages, unpacked into the cache folder; nothing is installed. `verify --set
+    version=2.41` then runs that library. The variable ALLOCSIM_DEBIAN_MIRROR names another archive,
+    as --mirror does.
 
     Example: `allocsim fetch-glibc 2.41 2.43`
     """
@@ -71,11 +72,12 @@ def verify_command(
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Run a workload on the real glibc and on the model, and compare op by op.
+    """Compare the glibc model with the real glibc, op by op.
 
-    Every address, system call and page fault, and the heap at the end. Exits with 1, and shows the
-    first difference, if they are not equal. With `--set version=2.41` the real one is what
-    `allocsim fetch-glibc` fetched, unless the machine has that version.
+    Both run the workload; every address, system call and page fault is compared, and the heap at
+    the end. Exits with 1, and shows the first difference, if they are not equal. With `--set
+    version=2.41` the real one is what `allocsim fetch-glibc` fetched, unless the machine has that
+    version.
 
     Example: `allocsim verify sqlite3 --tunables glibc.malloc.mmap_threshold=65536`
     """

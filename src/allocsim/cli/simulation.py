@@ -70,7 +70,7 @@ def simulate_command(
     json_output: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Run a workload through policies and show what it would cost under each.
+    """Run a workload through policies; show what each would cost.
 
     Examples: `allocsim simulate sqlite3 --policy glibc --policy my_policy.py`,
     `allocsim simulate run.parquet --policy glibc --policy glibc:mmap_threshold=64K`,
@@ -107,7 +107,9 @@ def layout_command(
         str, typer.Option(metavar="SIZE", help="What `ulimit -s` allows the stack, e.g. 64M.")
     ] = "8M",
 ) -> None:
-    """Draw the simulated address space at a program's start, the highest address on top.
+    """Draw the simulated address space at a program's start.
+
+    The highest address is on top.
 
     Example: `allocsim layout --bits 32`
     """

@@ -21,11 +21,12 @@ def record_program(
     ],
     force: Force = False,
 ) -> None:
-    """Run a program and record its memory calls; its children get traces of their own.
+    """Run a program and record its memory calls as a trace.
 
-    The program's output and exit code are its own (128 + n if signal n ended it). A summary goes
-    to standard error. The first use builds a small library with the system's C compiler. If the
-    disk is full, the recording is kept, and `allocsim trace convert` finishes it later.
+    Its children get traces of their own. Output and exit code are the program's (128 + n if signal
+    n ended it). A summary goes to standard error. The first use builds a small library with the
+    system's C compiler. If the disk is full, the recording is kept, and `allocsim trace convert`
+    finishes it later.
 
     Example: `allocsim record -o sort.parquet -- sort -n numbers.txt`
     """

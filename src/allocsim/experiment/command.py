@@ -10,6 +10,7 @@ from rich.console import Console
 from allocsim.experiment.execution.executors import Workers
 from allocsim.experiment.load import load_experiment
 from allocsim.experiment.manifest import failed_before
+from allocsim.experiment.plain_report import plain_report
 from allocsim.experiment.progress import reporter_for
 from allocsim.experiment.results_writer import parameter_units
 from allocsim.experiment.run import Report, run_experiment
@@ -18,6 +19,7 @@ from allocsim.experiment.setting_warnings import warnings_of_experiment
 from allocsim.experiment.spec import Experiment
 from allocsim.experiment.sweep import MAX_RUNS, Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
+from allocsim.json_output import JsonOutput
 from allocsim.kernel import CostTable
 from allocsim.platform_support import usable_cpus
 
@@ -32,14 +34,17 @@ def run_command(
     max_runs: int = MAX_RUNS,
     no_code: bool = False,
     cluster: str | None = None,
+    output: JsonOutput | None = None,
 ) -> int:
     """Runs the experiment in file `name`; returns the exit code.
 
     folder: where results go, `results/NAME` if None. jobs: workers, one per CPU if None. force:
     compute again what is there. max_runs: more than these are refused. no_code: policies in files
-    are refused. cluster: of Dask, as in `dask_workers`; None: this machine, without Dask.
+    are refused. cluster: of Dask, as in `dask_workers`; None: this machine, without Dask. output:
+    where results go as JSON, too; if to standard output, all else goes to standard error.
     """
-    console = console or console_for_output()
+    output = output or JsonOutput()
+    console = console or console_for_output(stderr=output.replaces_text)
     experiment = load_experiment(name, no_code=no_code)
     root = folder or Path("results") / experiment.name
     runs = expand(experiment, max_runs)
@@ -49,7 +54,9 @@ def run_command(
         workers = _workers_of(cluster, jobs, console) if cluster else None
         run_experiment(report, runs, reporter_for(console), jobs=jobs, workers=workers, force=force)
     finally:  # though it could not be written: a full disk must not hide what came out
-        _show_table(report, console)
+        if not output.replaces_text:
+            _show_table(report, console)
+    output.write("run", plain_report(report))
     _show_closing(report, console)
     return report.outcome.exit_code
 

@@ -9,6 +9,7 @@ from allocsim.errors import InputError
 from allocsim.experiment.spec import ChosenPolicy, PolicyEntry
 from allocsim.input_files import is_file
 from allocsim.policy import Policy, is_shipped, load_policy, refusal_of_file
+from allocsim.runspec import short_policy_name
 from allocsim.strict_toml import KeyPath, Problem, parse_size, unknown
 
 Entries = dict[int, PolicyEntry]
@@ -70,7 +71,7 @@ def _import(
 
 def policy_label(entry: PolicyEntry) -> str:
     """What tables call the policy: its label, by default its name or its file's."""
-    return entry.label or Path(entry.use.partition(":")[0]).stem
+    return entry.label or short_policy_name(entry.use)
 
 
 def _place(use: str, base: Path) -> str:

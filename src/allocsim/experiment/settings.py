@@ -14,7 +14,7 @@ from allocsim.glibc.environment import (
     VARIABLES,
     parameters_from_environment,
 )
-from allocsim.policy import Policy
+from allocsim.policy import Policy, shown_name
 from allocsim.quantity import parse_quantity
 
 
@@ -63,8 +63,8 @@ class Settings:
         environment = self.environment()
         if environment and not any(map(is_glibc, policies)):
             raise InputError(
-                f"{next(iter(environment))} is read by glibc only, and {policy.__name__} is another"
-                " policy; use --set name=value"
+                f"{next(iter(environment))} is read by glibc only, and {shown_name(policy)} is "
+                "another policy; use --set name=value"
             )
         if not is_glibc(policy):
             return {}
@@ -94,7 +94,9 @@ def parse_settings(
             )
         if name not in known:
             hint = suggestion(name, known)
-            raise InputError(f"{option}{pair}: {policy.__name__} has no parameter {name!r}; {hint}")
+            raise InputError(
+                f"{option}{pair}: {shown_name(policy)} has no parameter {name!r}; {hint}"
+            )
         settings[name] = known[name].checked(name, parse_number(f"{option}{pair}", text))
     return settings
 

@@ -28,9 +28,9 @@ _LONGEST_NAME = 40
 """Characters of a workload's or policy's name: with longer ones a table has no room for numbers."""
 
 
-def console_for_output() -> Console:
-    """Standard output, wide enough for the table where it is no terminal."""
-    return output_console(_PLAIN_WIDTH)
+def console_for_output(stderr: bool = False) -> Console:
+    """Standard output or error, wide enough for the table where it is no terminal."""
+    return output_console(_PLAIN_WIDTH, stderr=stderr)
 
 
 def summary_view(

@@ -45,13 +45,20 @@ class MeasureRequest:
     seed: int = 0
     machine: Machine | None = None
 
+    @property
+    def cost_table(self) -> CostTable | None:
+        """The table that an option or the machine's file names."""
+        if self.costs is not None:
+            return CostTable.load(self.costs)
+        return self.machine.costs if self.machine else None
+
 
 def measure_command(request: MeasureRequest, output: JsonOutput) -> list[Column]:
     """Measure and print: a table, or all figures as JSON; returns the table's columns."""
     require_glibc("measure")
     allocators = [find_allocator(name) for name in request.allocators]
     policies = [load_policy(name) for name in request.policies]
-    costs = CostTable.load(request.costs)
+    costs = request.cost_table or CostTable.load()
     parameters = [request.settings.parameters(policy, (*policies, Glibc)) for policy in policies]
     source = load_workload(request.workload, request.seed)
     measured = measured_with_bar(source, allocators, request)

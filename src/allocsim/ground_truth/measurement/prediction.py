@@ -76,10 +76,10 @@ def predict(
 ) -> Prediction:
     """Simulate a case as often as needed: with and without the program's writes, and in order.
 
-    machine: None for one with this machine's huge pages. Its costs are `costs`.
+    machine: where it says nothing of huge pages, it has those of this machine, unless its memory
+    is limited. Its costs are `costs`.
     """
-    machine = machine or Machine(huge_pages=huge_pages_here(parameters))
-    priced = machine.model_copy(update={"costs": costs})
+    priced = _priced(machine or Machine(), parameters, costs)
 
     def run(ops: TraceSource, writing: bool) -> Result:
         result = simulate(
@@ -108,6 +108,13 @@ def predict(
         cpu_ns={kind: _cpu(runs[kind != "none"], costs, kind) for kind in writes},
         wall_ns=walls if threaded else {},
     )
+
+
+def _priced(machine: Machine, parameters: Mapping[str, int | float], costs: CostTable) -> Machine:
+    """The machine with those costs, and with huge pages as here where it does not say otherwise."""
+    said = "huge_pages" in machine.model_fields_set or machine.memory_bytes is not None
+    huge_pages = machine.huge_pages if said else huge_pages_here(parameters)
+    return machine.model_copy(update={"costs": costs, "huge_pages": huge_pages})
 
 
 def huge_pages_here(parameters: Mapping[str, int | float]) -> str:

@@ -48,6 +48,13 @@ class ValidateRequest:
     seed: int = 0
     machine: Machine | None = None
 
+    @property
+    def cost_table(self) -> CostTable | None:
+        """The table that an option or the machine's file names; None: measured here."""
+        if self.costs is not None:
+            return CostTable.load(self.costs)
+        return self.machine.costs if self.machine else None
+
 
 def validate_command(request: ValidateRequest, output: JsonOutput) -> Validation:
     """Validate and print: tables, or all figures as JSON."""
@@ -74,7 +81,7 @@ def _with_bar(request: ValidateRequest) -> Validation:
             settings,
             allocator,
             policy,
-            CostTable.load(request.costs) if request.costs else None,
+            request.cost_table,
             rounds=request.rounds,
             seed=request.seed,
             environment=request.settings.environment(),

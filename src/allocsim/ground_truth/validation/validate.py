@@ -29,7 +29,7 @@ from allocsim.ground_truth.replay import Writes
 from allocsim.ground_truth.validation.comparison import Comparison
 from allocsim.kernel import CostTable
 from allocsim.machine import Machine
-from allocsim.policy import Policy
+from allocsim.policy import Policy, shown_name
 from allocsim.trace import TraceSource
 
 MEASURED_BETWEEN = "measured between the rounds"
@@ -118,7 +118,7 @@ def validate(
             order, zip(counts, times, strict=True), predictions, strict=True
         )
     )
-    return Validation(compared, allocator.name, policy.__name__, costs, rounds, calibration)
+    return Validation(compared, allocator.name, shown_name(policy), costs, rounds, calibration)
 
 
 def _slices(rounds: Rounds, n_cases: int) -> Callable[[], None]:
