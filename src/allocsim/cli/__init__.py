@@ -14,7 +14,7 @@ from allocsim.cli.interrupts import EXIT_CODE, end_on_interrupt, leave_if_busy
 from allocsim.cli.listing import list_command
 from allocsim.cli.policies import check_command, warm_command
 from allocsim.cli.reality import calibrate, fetch_glibc_command, verify_command
-from allocsim.cli.simulation import layout_command, simulate_command
+from allocsim.cli.simulation import heapmap_command, layout_command, simulate_command
 from allocsim.cli.traces import (
     record_program,
     trace_convert,
@@ -62,6 +62,7 @@ app.command("calibrate")(calibrate)
 app.command("run")(run)
 app.command("figures")(figures)
 app.command("claims")(claims)
+app.command("heapmap")(heapmap_command)
 app.command("layout")(layout_command)
 app.command("check")(check_command)
 app.command("warm")(warm_command)

@@ -98,6 +98,40 @@ def simulate_command(
     simulating.simulate_command(request, JsonOutput(json_output, json_file))
 
 
+def heapmap_command(
+    workload: Workload,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write (HTML).")],
+    policy: Policies = None,
+    setting: Parameters = None,
+    tunables: Tunables = "",
+    environment: Variables = None,
+    cpus: Cpus = None,
+    machine: MachineFile = None,
+    memory: Memory = None,
+    huge_pages: HugePages = None,
+    bits: Bits = None,
+    seed: Seed = 0,
+) -> None:
+    """Draw a run's heap, address against time, as one HTML page; two policies side by side.
+
+    Examples: `allocsim heapmap sqlite3 -o map.html`,
+    `allocsim heapmap churn --policy glibc --policy best_fit -o map.html`
+
+    A policy given by its path runs as code, with your rights.
+    """
+    from allocsim.heapmap import command
+    from allocsim.simulate_command import SimulateRequest
+
+    request = SimulateRequest(
+        workload=workload,
+        policies=tuple(policy or ("glibc",)),
+        settings=settings_of(setting, tunables, environment, cpus),
+        machine=machine_from(machine, None, memory, huge_pages, bits),
+        seed=seed,
+    )
+    command.heapmap_command(request, output)
+
+
 def layout_command(
     bits: Annotated[int, typer.Option(help="Width of addresses: 32 or 64.")] = 64,
     legacy_layout: Annotated[
