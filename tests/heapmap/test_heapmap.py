@@ -69,10 +69,8 @@ def test_two_policies_share_a_page(make_page):
 
 def test_a_rest_of_a_mapping_stays_where_it_is():
     op = [Op.MMAP, Op.MUNMAP, Op.MUNMAP]
-    found = lifetimes(
-        np.array(op), np.zeros(3), np.zeros(3), np.array([12288, 4096, 8192]),
-        np.array([0, 0, 4096]), np.array([1 << 20, 0, 0]),
-    )  # fmt: skip
+    ops = Trace.of(op=op, object=0, size=[12288, 4096, 8192], offset=[0, 0, 4096]).columns()
+    found = lifetimes(ops, np.array([1 << 20, 0, 0]))
     assert found.address.tolist() == [1 << 20, (1 << 20) + 4096]
     assert found.size_bytes.tolist() == [12288, 8192]
     assert (found.born.tolist(), found.died.tolist()) == ([0, 1], [1, 2])

@@ -1,5 +1,6 @@
 """Which block was where, and from which op to which."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,15 +41,14 @@ class Blocks:
         return np.cumsum(change[:n_ops])
 
 
-def lifetimes(
-    op: np.ndarray,
-    thread: np.ndarray,
-    slot: np.ndarray,
-    size: np.ndarray,
-    offset: np.ndarray,
-    address: np.ndarray,
-) -> Blocks:
-    """The blocks of a run, from the ops in the order in which they ran and what each returned."""
+def lifetimes(ops: Mapping[str, np.ndarray], address: np.ndarray) -> Blocks:
+    """The blocks of a run, from the ops in the order in which they ran and what each returned.
+
+    ops: the columns op, thread, object, size and offset of a trace.
+    """
+    op, thread, slot, size, offset = (
+        ops[name] for name in ("op", "thread", "object", "size", "offset")
+    )
     makes = _of(op, Op.MALLOC, Op.CALLOC, Op.REALLOC, Op.ALIGNED_ALLOC, Op.MMAP, Op.MREMAP)
     makes &= address > 0
     ends = _of(op, Op.FREE, Op.MUNMAP) | (_of(op, Op.REALLOC) & (size == 0) & (address == 0))

@@ -1,9 +1,10 @@
 """`allocsim heapmap`: one workload under one or two policies, as a page."""
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from allocsim.display_units import show_bytes
 from allocsim.errors import InputError
@@ -30,10 +31,11 @@ def heapmap_command(request: SimulateRequest, output: Path) -> None:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         for name, spec in specs.items():
-            task = bar.add_task(name)
-            recording = record_run(
-                spec, lambda done, total, task=task: bar.update(task, completed=done, total=total)
-            )
+            recording = record_run(spec, partial(_advance, bar, bar.add_task(name)))
             maps.append(heap_map(recording, name, BUDGET_BYTES // len(specs)))
     file.write_text(page_of(Path(request.workload).stem, maps))
     say(f"{output}: {show_bytes(output.stat().st_size)}")
+
+
+def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)

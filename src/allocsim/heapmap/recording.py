@@ -106,12 +106,12 @@ class _Recorder:
         """What was collected, once the run is over."""
         assert self._driver is not None
         threads = [(thread, len(addresses)) for thread, addresses, _ in self._pieces]
-        columns = self._ops.columns(threads if self._ops.meets else None)
+        ops = self._ops.columns(threads if self._ops.meets else None)
         addresses = _joined([piece[1] for piece in self._pieces])
         calls = self.calls or [np.zeros((0, LOG_COLUMNS), np.int64)]
         return Recording(
             n_ops=len(addresses),
-            blocks=lifetimes(*columns, addresses),
+            blocks=lifetimes(ops, addresses),
             moments=self._moments,
             faults=_joined([piece[2] for piece in self._pieces]),
             calls=np.concatenate(calls),
@@ -150,17 +150,19 @@ class _OpsInOrder:
         for start, stop in zip([0, *inside], [*inside, len(batch)], strict=True):
             yield batch[start:stop]
 
-    def columns(self, threads: list[tuple[int, int]] | None) -> list[np.ndarray]:
+    def columns(self, threads: list[tuple[int, int]] | None) -> dict[str, np.ndarray]:
         """The columns of `_COLUMNS`, in the order in which the ops ran.
 
         threads: (thread, ops) of each piece that ran, where that was not the order of the source.
         """
-        columns = [_joined(list(parts)) for parts in zip(*self._kept, strict=True)]
-        columns = columns or [np.zeros(0, np.int64)] * len(_COLUMNS)
+        columns = {
+            name: _joined([batch[number] for batch in self._kept])
+            for number, name in enumerate(_COLUMNS)
+        }
         if threads is None:
             return columns
-        order = _order_of_pieces(columns[_COLUMNS.index("thread")], threads)
-        return [column[order] for column in columns]
+        order = _order_of_pieces(columns["thread"], threads)
+        return {name: column[order] for name, column in columns.items()}
 
 
 def _order_of_pieces(thread: np.ndarray, pieces: list[tuple[int, int]]) -> np.ndarray:

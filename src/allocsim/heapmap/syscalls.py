@@ -15,8 +15,11 @@ _OP, _NUMBER, _ADDRESS, _LENGTH, _RESULT = 0, 1, 2, 3, 8
 
 @dataclass(frozen=True)
 class SyscallMarks:
-    """op, number: of each call. address: of the memory it was about, 0 if it failed or there is
-    none. n_bytes: of that memory; a brk's are what the break moved by. left_out: calls."""
+    """Calls as columns.
+
+    address: of the memory that a call was about, 0 if it failed or there is none. n_bytes: of that
+    memory; of a brk what the break moved by. grows: whether a brk moved it up. left_out: calls.
+    """
 
     op: np.ndarray
     number: np.ndarray
@@ -51,11 +54,15 @@ def syscall_marks(calls: np.ndarray) -> SyscallMarks:
     kept = np.arange(len(calls))
     if len(calls) > MOST_MARKS:
         kept = np.sort(np.argpartition(-n_bytes, MOST_MARKS)[:MOST_MARKS])
-    columns = (calls[:, _OP], number, np.where(result < 0, 0, address), n_bytes, moved > 0)
-    columns = [column[kept] for column in columns]
-    order = np.argsort(columns[0], kind="stable")
-    op, *others = (column[order] for column in columns)
-    return SyscallMarks(np.maximum(op, 0), *others, left_out=len(calls) - len(kept))
+    kept = kept[np.argsort(calls[kept, _OP], kind="stable")]
+    return SyscallMarks(
+        op=np.maximum(calls[kept, _OP], 0),
+        number=number[kept],
+        address=np.where(result < 0, 0, address)[kept],
+        n_bytes=n_bytes[kept],
+        grows=moved[kept] > 0,
+        left_out=len(calls) - len(kept),
+    )
 
 
 def _break_before(result: np.ndarray, is_brk: np.ndarray) -> np.ndarray:
