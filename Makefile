@@ -24,10 +24,10 @@ demo: $(STAMP)  ## the main job: one experiment over four policies, its table an
 	$(BIN)/allocsim figures results/threshold
 
 test: $(STAMP)  ## all tests but those of test-full, under five minutes
-	$(BIN)/python -m pytest -n $(JOBS) -m "not full"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not full and not browser"
 
-test-full: $(STAMP)  ## tests with real programs, other versions of glibc, and long ones
-	$(BIN)/python -m pytest -n $(JOBS) -m full
+test-full: $(STAMP)  ## tests with real programs, a browser, other versions of glibc, and long ones
+	$(BIN)/python -m pytest -n $(JOBS) -m "full or browser"
 
 test-fast: $(STAMP)  ## what to run while working
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not full"
