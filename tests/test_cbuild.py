@@ -124,3 +124,11 @@ def test_what_killed_processes_left_in_the_cache_goes_after_a_day(source: Path) 
         os.utime(built / name, (then, then))
     program = cbuild.build(source)
     assert {path.name for path in built.iterdir()} == {"tmpyoung", "kept", program.name}
+
+
+def test_a_folder_or_pipe_under_the_name_of_a_program_is_replaced(source: Path) -> None:
+    program = cbuild.build(source)
+    for make in (Path.mkdir, os.mkfifo):
+        program.unlink()
+        make(program)
+        assert run(cbuild.build(source)) == "hello\n"

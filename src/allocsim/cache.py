@@ -118,12 +118,15 @@ def scratch_folder(name: str) -> Iterator[Path]:
 def publish(made: Path, target: Path) -> None:
     """Give a complete file or folder its name in the cache: on disk first, then visible.
 
-    Others never have the right to write to it, whatever the umask. Replaces a file, not a folder.
+    Others never have the right to write to it, whatever the umask. A file replaces anything, a
+    folder only an empty one.
     """
     files = sorted(made.rglob("*")) if made.is_dir() else []
     for path in (*files, made):
         path.chmod(path.stat().st_mode & ~_OTHERS_WRITE)
         _sync(path)
+    if made.is_file() and target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)  # under the name of a file it only stands in the way
     made.replace(target)
     _sync(target.parent)
 

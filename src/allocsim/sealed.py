@@ -26,13 +26,20 @@ def sealed_content(path: Path) -> bytes | None:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with os.fdopen(number, "rb") as file:
-        status = os.fstat(number)
-        if not (stat.S_ISREG(status.st_mode) and is_private(status)):
-            return None
-        try:
-            sealed = file.read()
-        except OSError:  # a bad block of the disk
-            return None
+    try:
+        sealed = _read_private(number)
+    except OSError:  # a bad block of the disk
+        return None
+    finally:
+        os.close(number)
     content, digest = sealed[:-_SEAL_BYTES], sealed[-_SEAL_BYTES:]
     return content if sha256(content).digest() == digest else None
+
+
+def _read_private(number: int) -> bytes:
+    """What an open file holds; nothing for a folder, a pipe, or what others can have written."""
+    status = os.fstat(number)
+    if not (stat.S_ISREG(status.st_mode) and is_private(status)):
+        return b""
+    with os.fdopen(number, "rb", closefd=False) as file:
+        return file.read()

@@ -155,6 +155,16 @@ class TestPoliciesInFiles:
         assert len(refused(text)) == 1
         assert not self.imported.exists()
 
+    def test_are_not_imported_where_no_results_can_be_written(self, tmp_path, allocsim_here):
+        experiment, taken = tmp_path / "experiment.toml", tmp_path / "taken"
+        experiment.write_text(self.EXPERIMENT)
+        taken.touch()
+        for folder in (taken, taken / "deep"):
+            code, _, errors = allocsim_here("run", experiment, "-o", folder)
+            assert code == 2
+            assert errors == f"error: {folder}: cannot write: {taken} is no folder\n"
+        assert not self.imported.exists()
+
     def test_are_imported_and_checked_when_the_rest_is_right(self, refused):
         [step, pad] = refused(self.EXPERIMENT + "[grid]\nstep = [1, 11]\npad = [1]\n")
         assert "grid.step: parameter step: 11 is out of range" in step

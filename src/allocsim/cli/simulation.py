@@ -112,7 +112,9 @@ def heapmap_command(
     bits: Bits = None,
     seed: Seed = 0,
 ) -> None:
-    """Draw a run's heap, address against time, as one HTML page; two policies side by side.
+    """Draw a run's heap, address against time, as one HTML page.
+
+    Two policies are drawn side by side, in step.
 
     Examples: `allocsim heapmap sqlite3 -o map.html`,
     `allocsim heapmap churn --policy glibc --policy best_fit -o map.html`

@@ -21,7 +21,10 @@ from allocsim.experiment.sweep import MAX_RUNS, Run, expand
 from allocsim.experiment.table import console_for_output, summary_view
 from allocsim.json_output import JsonOutput
 from allocsim.kernel import CostTable
+from allocsim.outputs import check_folder
 from allocsim.platform_support import usable_cpus
+
+_RESULTS = Path("results")
 
 
 def run_command(
@@ -45,8 +48,9 @@ def run_command(
     """
     output = output or JsonOutput()
     console = console or console_for_output(stderr=output.replaces_text)
+    check_folder(folder or _RESULTS)  # before a policy's code is run
     experiment = load_experiment(name, no_code=no_code)
-    root = folder or Path("results") / experiment.name
+    root = folder or _RESULTS / experiment.name
     runs = expand(experiment, max_runs)
     _say_what_failed_before(runs, root, force, console)
     report = Report(experiment, root)
