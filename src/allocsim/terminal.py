@@ -1,8 +1,9 @@
 """Standard output and standard error: any encoding, any width, and no text that drives them."""
 
 import codecs
+import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from allocsim.user_text import printable_lines
 
@@ -19,11 +20,30 @@ _PLAIN = {
 
 
 def prepare_streams() -> None:
-    """Makes standard output and standard error take every text, whatever their encoding lacks."""
+    """Makes standard output and standard error take every text, whatever their encoding lacks.
+
+    Those that were closed at the start are there afterwards, and standard input, too.
+    """
     codecs.register_error(_HANDLER, _replaced)
+    sys.stdin = sys.stdin or _closed_stream(0, os.O_RDONLY, "r")
+    sys.stdout = sys.stdout or _closed_stream(1, os.O_RDONLY, "w")
+    sys.stderr = sys.stderr or _closed_stream(2, os.O_WRONLY, "w")
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors=_HANDLER)
+
+
+def _closed_stream(number: int, flags: int, mode: Literal["r", "w"]) -> TextIO:
+    """Stands for a stream that was closed at the start, so that no other file gets its number.
+
+    flags: how the null device is opened; opened for reading, it refuses what is written, as a
+    closed stream does.
+    """
+    null = os.open(os.devnull, flags)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+    return open(number, mode, encoding="utf-8", closefd=False)
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:

@@ -162,7 +162,9 @@ def key(cls: type[Component]) -> str:
 @cache
 def _environment() -> tuple[str, ...]:
     """What else the machine code depends on: this package, versions, and the processor."""
-    own = tuple(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
+    own = tuple(
+        path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))
+    )
     versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")]
     python = (platform.python_version(), platform.machine())
     settings = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("NUMBA_"))
