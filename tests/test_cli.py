@@ -66,7 +66,7 @@ def test_each_policy_takes_the_settings_that_it_has(allocsim):
     [
         (
             "stepp=1M",
-            "error: --set stepp=1M: Bump has no parameter 'stepp'; did you mean 'step'?\n",
+            "error: --set stepp=1M: bump has no parameter 'stepp'; did you mean 'step'?\n",
         ),
         ("step=1", "error: parameter step: 1 is out of range; it is in 16 to 1073741824 bytes\n"),
     ],

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import mixed_ops
+from mixed_ops import mixed_ops
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import mixed_ops
+from mixed_ops import mixed_ops
 
 from allocsim import simulate
 from allocsim.heapmap.blocks import lifetimes
